@@ -1,0 +1,39 @@
+# The developer's front door. Everything runs in .venv; VENV=path puts it elsewhere, PYTHON=python3.12 picks another Python.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test check fix bench clean
+.DEFAULT_GOAL = demo
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	@touch $@
+
+demo: $(VENV)/.installed        ## install, then run the main job on the built-in model and data
+	$(BIN)/semples demo --out demo-out --overwrite
+
+test: $(VENV)/.installed-dev    ## install, then pass the tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev   ## static: format, lint, types, imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(VENV)/.installed-dev     ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed-dev   ## measure; see benchmarks/README.md
+	$(BIN)/python benchmarks/run_all.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo-out

@@ -1,0 +1,1 @@
+"""Reads and writes what we make: CAMs, masks, manifests, run records, reports."""

@@ -1,0 +1,31 @@
+"""The Typer app: the list of commands, and nothing else."""
+
+from typing import Annotated
+
+import typer
+
+from semples_cli import __version__
+
+app = typer.Typer(
+    name="semples",
+    help="Images and image-level labels in, segmentation masks out.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"semples {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Images and image-level labels in, segmentation masks out."""
+    del version

@@ -1,0 +1,119 @@
+"""The only room that writes on the terminal: results on stdout, everything else on stderr."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from semples_cli.errors import SemplesError
+from semples_cli.types import Progress as ProgressCallback
+from semples_cli.types import RunSummary
+
+EXIT_ITEMS_FAILED = 3
+EXIT_INTERRUPTED = 130
+MOST_LISTED = 20
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def stderr() -> Console:
+    """The console for progress, notes and errors; made anew, so that a redirected stderr is honoured."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """A note on stderr."""
+    stderr().print(escape(text))
+
+
+def warn(text: str) -> None:
+    """A warning on stderr."""
+    stderr().print(f"[yellow]warning:[/] {escape(text)}")
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """The result for machines: one JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def print_table(table: Table) -> None:
+    """The result for people: a table on stdout."""
+    Console(highlight=False).print(table)
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[ProgressCallback]:
+    """A rich bar on stderr with rate and time left; nothing is drawn where stderr is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=stderr(), transient=True) as bar:
+        task = bar.add_task(description, total=None, rate="")
+
+        def update(done: int, total: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed:.1f}/s" if speed else "")
+
+        yield update
+
+
+def report_summary(summary: RunSummary, noun: str) -> int:
+    """Say how a run over many images ended, and return the exit code that tells the truth about it.
+
+    Args:
+        summary: What the step returned.
+        noun: What was written, such as 'masks'.
+
+    Returns:
+        0, or 3 if any item failed.
+    """
+    rate = f", {summary.written / summary.seconds:.1f}/s" if summary.written and summary.seconds > 0 else ""
+    parts = [f"{summary.written} {noun} written in {summary.seconds:.1f} s{rate}"]
+    if summary.resumed:
+        parts.append(f"{summary.resumed} kept from an earlier run")
+    if summary.skipped:
+        parts.append(f"{len(summary.skipped)} skipped")
+    if summary.failed:
+        parts.append(f"{len(summary.failed)} failed")
+    say("; ".join(parts))
+    list_items("skipped", summary.skipped)
+    list_items("failed", summary.failed)
+    return EXIT_ITEMS_FAILED if summary.failed else 0
+
+
+def list_items(kind: str, items: tuple[tuple[str, str], ...]) -> None:
+    """List (id, reason) pairs on stderr, the first 20 of them."""
+    for item_id, reason in items[:MOST_LISTED]:
+        say(f"  {kind}: {item_id}: {reason}")
+    if len(items) > MOST_LISTED:
+        say(f"  … and {len(items) - MOST_LISTED} more {kind}; all of them are in the manifest")
+
+
+def error_border(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn a SemplesError into one line on stderr and its exit code; Ctrl-C into 130. Bugs keep their traceback."""
+
+    @functools.wraps(command)
+    def bordered(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except SemplesError as error:
+            stderr().print(f"[red]error:[/] {escape(str(error))}")
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            say("interrupted; what is written is complete, run the same command again to go on")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+    return bordered

@@ -1,0 +1,1 @@
+"""Reads what users bring: images, labels, class lists, datasets in known layouts."""

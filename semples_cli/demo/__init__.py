@@ -1,0 +1,1 @@
+"""The built-in world: a renderer with exact ground truth, and a tiny CLIP trained on it."""

@@ -1,0 +1,1 @@
+"""The only room with weights, batches, devices and precision."""

@@ -1,0 +1,1 @@
+"""Pure maths: arrays in, arrays out; no disk, no device choice, no logging."""
