@@ -1,0 +1,189 @@
+"""The manifest of a run: one JSON line per item, so that a run that was interrupted goes on where it stopped.
+
+An item is done when its last line says `ok` with the same key and its output exists. The key is a hash over the
+*contents* of the files that the item was made from and over everything else that shapes its output (`item_key`).
+Hashing all images again on each resume would be slow: a line also keeps path, size and mtime of those files, and only
+files for which one of the three changed are read again. So a file that was touched or moved is not redone, and one
+that was changed is.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, get_args
+
+from semples_cli.artifacts.run_folder import RunFolder
+from semples_cli.artifacts.run_lock import lock_run
+from semples_cli.errors import ArtifactError
+
+Status = Literal["ok", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class FileIdentity:
+    """What a file held when an item was made from it.
+
+    Attributes:
+        path: Absolute path.
+        size: Bytes.
+        mtime_ns: Time of last change, in nanoseconds.
+        sha256: Hash of the contents; the only part that a key is made of.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ManifestEntry:
+    """How one item ended.
+
+    Attributes:
+        id: Image id.
+        status: 'ok', 'skipped' (on purpose) or 'failed'.
+        reason: Why it was skipped or failed; '' for 'ok'.
+        key: From `item_key`; '' where the item never got that far.
+        seconds: Time spent on it.
+        output: Path of the output relative to the run folder; '' for none.
+        confidence: Mean winning probability in [0, 1], where the step knows one.
+        files: The files it was made from, in the order given to `Manifest.identify`.
+    """
+
+    id: str
+    status: Status
+    reason: str = ""
+    key: str = ""
+    seconds: float = 0.0
+    output: str = ""
+    confidence: float | None = None
+    files: tuple[FileIdentity, ...] = ()
+
+
+def item_key(files: Sequence[FileIdentity], facts: Mapping[str, object]) -> str:
+    """Hash of all that an item's output depends on.
+
+    Args:
+        files: What `Manifest.identify` returned; only the contents count, not where they lie.
+        facts: The rest as JSON values: labels, settings, weights hash, and the format version of the step, which is
+            raised whenever the step would write something else for the same input.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    text = json.dumps([[file.sha256 for file in files], facts], sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Manifest:
+    """The manifest of one run folder, open for writing and locked until closed.
+
+    Args:
+        folder: The run.
+        overwrite: Forget what an earlier run did.
+
+    Raises:
+        ArtifactError: Another run is writing here, or a line other than a torn last one is damaged.
+    """
+
+    def __init__(self, folder: RunFolder, *, overwrite: bool = False) -> None:
+        self._folder = folder
+        self._lock = lock_run(folder.lock)
+        try:
+            # A torn last line is cut off, or the next line would be glued to it.
+            whole = 0 if overwrite else len(_whole_lines(folder.manifest))
+            self.entries = {} if overwrite else read_manifest(folder.manifest)
+            self._handle = folder.manifest.open("ab")
+            self._handle.truncate(whole)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file and give the lock back."""
+        self._handle.close()
+        self._lock.close()
+
+    def is_done(self, sample_id: str, key: str) -> bool:
+        """Whether an earlier run finished this very item and its output still exists."""
+        entry = self.entries.get(sample_id)
+        if entry is None or entry.status != "ok" or entry.key != key:
+            return False
+        return bool(entry.output) and (self._folder.root / entry.output).is_file()
+
+    def identify(self, sample_id: str, paths: Sequence[Path]) -> tuple[FileIdentity, ...]:
+        """Identity of the files that an item is made from; only files that look changed are read.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+        entry = self.entries.get(sample_id)
+        known = {file.path: file for file in entry.files} if entry else {}
+        return tuple(_identify(path.absolute(), known) for path in paths)
+
+    def append(self, entry: ManifestEntry) -> None:
+        """Add a line; it is with the operating system when this returns, so it survives the end of the process."""
+        line = json.dumps(asdict(entry), ensure_ascii=False, allow_nan=False)
+        # File names that are no valid UTF-8 reach Python as surrogates; json.loads takes them back from bytes.
+        self._handle.write(line.encode(errors="surrogatepass") + b"\n")
+        self._handle.flush()
+        self.entries[entry.id] = entry
+
+
+def read_manifest(path: Path) -> dict[str, ManifestEntry]:
+    """Read a manifest; the later of two lines on an item wins, a torn last line is left out.
+
+    Args:
+        path: `manifest.jsonl`; a missing one is empty.
+
+    Returns:
+        The last entry of each item, by id.
+
+    Raises:
+        ArtifactError: A line is damaged.
+    """
+    entries: dict[str, ManifestEntry] = {}
+    for number, line in enumerate(_whole_lines(path).splitlines(), 1):
+        try:
+            entry = _parse(json.loads(line))
+        except (ValueError, TypeError, KeyError) as error:
+            msg = f"{path}:{number}: damaged line ({error}); delete the line to redo its item, or use --overwrite"
+            raise ArtifactError(msg) from None
+        entries[entry.id] = entry
+    return entries
+
+
+def _whole_lines(path: Path) -> bytes:
+    data = path.read_bytes() if path.exists() else b""
+    return data[: data.rfind(b"\n") + 1]
+
+
+def _parse(values: dict[str, Any]) -> ManifestEntry:
+    files = tuple(FileIdentity(**file) for file in values.pop("files"))
+    entry = ManifestEntry(**values, files=files)
+    if entry.status not in get_args(Status):
+        msg = f"status {entry.status!r}"
+        raise ValueError(msg)
+    return entry
+
+
+def _identify(path: Path, known: Mapping[str, FileIdentity]) -> FileIdentity:
+    stat = path.stat()
+    old = known.get(str(path))
+    if old is not None and (old.size, old.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
+        return old
+    with path.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    return FileIdentity(str(path), stat.st_size, stat.st_mtime_ns, digest)

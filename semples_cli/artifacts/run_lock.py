@@ -1,0 +1,55 @@
+"""One writer per run folder: a lock of the operating system, which ends with its process however that ends."""
+
+import os
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+from semples_cli.errors import ArtifactError
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(handle: BinaryIO) -> None:
+        # Windows locks bytes and then hides them from readers: lock one far behind the note.
+        handle.seek(1 << 20)
+        msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(handle: BinaryIO) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def lock_run(path: Path) -> BinaryIO:
+    """Take the lock of a run folder; closing the handle, or the end of the process, gives it back.
+
+    The file stays: removing it would let a third process lock another file of the same name.
+
+    Args:
+        path: The lock file; made where it is missing.
+
+    Returns:
+        The open handle.
+
+    Raises:
+        ArtifactError: Another process holds the lock.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = path.open("a+b")
+    try:
+        _lock(handle)
+    except OSError:
+        handle.seek(0)
+        holder = handle.read(32).decode(errors="replace").strip()
+        handle.close()
+        msg = (
+            f"{path.parent.parent}: another semples run (process {holder or 'unknown'}) is writing here; "
+            "wait until it ends, or choose another --out"
+        )
+        raise ArtifactError(msg) from None
+    # Only for the message above; the lock itself knows nothing of process numbers.
+    handle.truncate(0)
+    handle.write(f"{os.getpid()}\n".encode())
+    handle.flush()
+    return handle
