@@ -113,7 +113,8 @@ def find_cams(folder: Path) -> dict[str, Path]:
 
 
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[np.generic]]:
-    with np.load(path, allow_pickle=False) as archive:
+    # Opened here, because np.load leaves its own handle open when the archive is damaged.
+    with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
         version = int(archive["format_version"])
         if version > FORMAT_VERSION:
             msg = f"{path}: CAM format {version}, but this semples reads up to {FORMAT_VERSION}; upgrade semples"

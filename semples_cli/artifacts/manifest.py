@@ -97,7 +97,7 @@ class Manifest:
             # A torn last line is cut off, or the next line would be glued to it.
             whole = 0 if overwrite else len(_whole_lines(folder.manifest))
             self.entries = {} if overwrite else read_manifest(folder.manifest)
-            self._handle = folder.manifest.open("ab")
+            self._handle = folder.manifest.open("ab", buffering=0)
             self._handle.truncate(whole)
         except BaseException:
             self._lock.close()
@@ -134,11 +134,21 @@ class Manifest:
         return tuple(_identify(path.absolute(), known) for path in paths)
 
     def append(self, entry: ManifestEntry) -> None:
-        """Add a line; it is with the operating system when this returns, so it survives the end of the process."""
-        line = json.dumps(asdict(entry), ensure_ascii=False, allow_nan=False)
+        """Add a line; it is with the operating system when this returns, so it survives the end of the process.
+
+        Raises:
+            ArtifactError: It cannot be written, as on a full disk.
+        """
+        text = json.dumps(asdict(entry), ensure_ascii=False, allow_nan=False)
         # File names that are no valid UTF-8 reach Python as surrogates; json.loads takes them back from bytes.
-        self._handle.write(line.encode(errors="surrogatepass") + b"\n")
-        self._handle.flush()
+        line = text.encode(errors="surrogatepass") + b"\n"
+        try:
+            complete = self._handle.write(line) == len(line)  # unbuffered; short where the disk fills up
+        except OSError:
+            complete = False
+        if not complete:
+            msg = f"{self._folder.manifest}: cannot write, the disk may be full; make room and run the command again"
+            raise ArtifactError(msg)
         self.entries[entry.id] = entry
 
 
@@ -158,7 +168,7 @@ def read_manifest(path: Path) -> dict[str, ManifestEntry]:
     for number, line in enumerate(_whole_lines(path).splitlines(), 1):
         try:
             entry = _parse(json.loads(line))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             msg = f"{path}:{number}: damaged line ({error}); delete the line to redo its item, or use --overwrite"
             raise ArtifactError(msg) from None
         entries[entry.id] = entry

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def read_run_record(root: Path) -> dict[str, Any] | None:
 
 def class_record(classes: ClassSet) -> dict[str, object]:
     """The class list as `run.json` holds it."""
-    return asdict(classes)
+    return {"names": list(classes.names), "prompt_names": list(classes.prompt_names)}
 
 
 def read_class_set(root: Path) -> ClassSet | None:

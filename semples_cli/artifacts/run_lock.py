@@ -33,10 +33,14 @@ def lock_run(path: Path) -> BinaryIO:
         The open handle.
 
     Raises:
-        ArtifactError: Another process holds the lock.
+        ArtifactError: Another process holds the lock, or nothing can be written here.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = path.open("a+b")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a+b")
+    except OSError as error:
+        msg = f"{path.parent.parent}: cannot write here ({error.strerror}); choose another --out"
+        raise ArtifactError(msg) from None
     try:
         _lock(handle)
     except OSError:

@@ -1,0 +1,209 @@
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from semples_cli.artifacts.manifest import FileIdentity, Manifest, ManifestEntry, item_key, read_manifest
+from semples_cli.artifacts.run_folder import RunFolder
+from semples_cli.artifacts.run_lock import lock_run
+from semples_cli.errors import ArtifactError
+
+FILE = FileIdentity("/images/1.jpg", 10, 20, "ab")
+ENTRY = ManifestEntry("a/1", "ok", "", "key", 0.5, "a/1.png", 0.9, (FILE,))
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunFolder(tmp_path / "run")
+
+
+def write_lines(run, *lines, end="\n"):
+    run.hidden.mkdir(parents=True, exist_ok=True)
+    run.manifest.write_text("\n".join(lines) + end, encoding="utf-8")
+
+
+def line_of(sample_id, **changes):
+    fields = {"id": sample_id, "status": "ok", "reason": "", "key": "k", "seconds": 1.0, "output": "x.png"}
+    return json.dumps({**fields, "confidence": None, "files": [], **changes})
+
+
+def test_round_trip(run):
+    odd = ManifestEntry("é/\udcff\n2", "failed", 'a "reason"\r\n', seconds=1.5)
+    with Manifest(run) as manifest:
+        manifest.append(ENTRY)
+        manifest.append(odd)
+    assert read_manifest(run.manifest) == {"a/1": ENTRY, odd.id: odd}
+    assert run.manifest.read_bytes().count(b"\n") == 2
+    with Manifest(run) as manifest:
+        assert manifest.entries == {"a/1": ENTRY, odd.id: odd}
+
+
+def test_each_line_is_on_disk_when_append_returns(run):
+    with Manifest(run) as manifest:
+        manifest.append(ENTRY)
+        assert read_manifest(run.manifest) == {"a/1": ENTRY}
+
+
+def test_later_lines_win(run):
+    write_lines(run, line_of("a", key="old"), line_of("b"), line_of("a", key="new"))
+    entries = read_manifest(run.manifest)
+    assert entries["a"].key == "new"
+    assert len(entries) == 2
+
+
+def test_no_manifest_is_empty(run):
+    assert read_manifest(run.manifest) == {}
+
+
+@pytest.mark.parametrize("torn", ['{"id": "b", "sta', "{", line_of("b")])
+def test_a_torn_last_line_is_dropped_and_the_next_line_is_whole(run, torn):
+    write_lines(run, line_of("a"), torn, end="")
+    assert list(read_manifest(run.manifest)) == ["a"]
+    with Manifest(run) as manifest:
+        assert list(manifest.entries) == ["a"]
+        manifest.append(ENTRY)
+    assert list(read_manifest(run.manifest)) == ["a", "a/1"]
+
+
+@pytest.mark.parametrize(
+    "bad", ["{", "null", "[]", '{"id": 1}', "", line_of("b", status="done"), line_of("b", files=[{"path": 1}])]
+)
+def test_another_damaged_line_is_an_error_with_file_line_and_cure(run, bad):
+    write_lines(run, line_of("a"), bad, line_of("c"))
+    with pytest.raises(ArtifactError, match=r"manifest\.jsonl:2: damaged line .*delete the line .*--overwrite"):
+        Manifest(run)
+    with Manifest(run, overwrite=True) as manifest:  # the cure; and the failed attempt gave its lock back
+        assert manifest.entries == {}
+    assert run.manifest.read_bytes() == b""
+
+
+def test_overwrite_forgets(run):
+    with Manifest(run) as manifest:
+        manifest.append(ENTRY)
+    with Manifest(run, overwrite=True) as manifest:
+        assert not manifest.is_done("a/1", "key")
+    assert read_manifest(run.manifest) == {}
+
+
+def test_done_means_ok_same_key_and_output_there(run):
+    output = run.mask_path("a/1")
+    output.parent.mkdir(parents=True)
+    output.write_bytes(b"mask")
+    with Manifest(run) as manifest:
+        assert not manifest.is_done("a/1", "key")
+        manifest.append(ENTRY)
+        assert manifest.is_done("a/1", "key")
+        assert not manifest.is_done("a/1", "another key")
+        assert not manifest.is_done("a/2", "key")
+        output.unlink()
+        assert not manifest.is_done("a/1", "key")
+
+
+@pytest.mark.parametrize("changes", [{"status": "failed"}, {"status": "skipped"}, {"output": ""}])
+def test_nothing_else_is_done(run, changes):
+    run.root.mkdir()
+    (run.root / "x.png").write_bytes(b"mask")
+    write_lines(run, line_of("a", **changes))
+    with Manifest(run) as manifest:
+        assert not manifest.is_done("a", "k")
+
+
+def test_identify_hashes_and_resolves(run, tmp_path, monkeypatch):
+    path = tmp_path / "1.jpg"
+    path.write_bytes(b"pixels")
+    monkeypatch.chdir(tmp_path)
+    with Manifest(run) as manifest:
+        (identity,) = manifest.identify("1", [path.relative_to(tmp_path)])
+    assert identity == FileIdentity(str(path), 6, path.stat().st_mtime_ns, hashlib.sha256(b"pixels").hexdigest())
+
+
+def test_an_unchanged_file_is_not_read_again(run, tmp_path):
+    path = tmp_path / "1.jpg"
+    path.write_bytes(b"pixels")
+    stat = path.stat()
+    with Manifest(run) as manifest:
+        before = manifest.identify("1", [path])
+        manifest.append(ManifestEntry("1", "ok", files=before))
+        path.write_bytes(b"PIXELS")  # same size, and the mtime is set back: only reading it would tell
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        assert manifest.identify("1", [path]) == before
+
+
+def test_touched_and_moved_files_keep_their_key_changed_ones_do_not(run, tmp_path):
+    path, moved = tmp_path / "1.jpg", tmp_path / "2.jpg"
+    path.write_bytes(b"pixels")
+    moved.write_bytes(b"pixels")
+    with Manifest(run) as manifest:
+        before = manifest.identify("1", [path])
+        manifest.append(ManifestEntry("1", "ok", files=before))
+        os.utime(path, ns=(1, 1))
+        touched = manifest.identify("1", [path])
+        assert touched != before
+        assert item_key(touched, {}) == item_key(before, {})
+        assert item_key(manifest.identify("1", [moved]), {}) == item_key(before, {})
+        path.write_bytes(b"PIXELS")
+        assert item_key(manifest.identify("1", [path]), {}) != item_key(before, {})
+
+
+def test_identify_of_a_missing_file_is_an_os_error(run, tmp_path):
+    with Manifest(run) as manifest, pytest.raises(FileNotFoundError):
+        manifest.identify("1", [tmp_path / "gone.jpg"])
+
+
+def test_the_key_depends_on_each_part_and_not_on_the_order_of_facts():
+    other = FileIdentity("/images/2.jpg", 10, 20, "cd")
+    key = item_key([FILE, other], {"a": 1, "b": [2]})
+    assert key == item_key([FILE, other], {"b": [2], "a": 1})
+    assert len(key) == 64
+    assert key != item_key([other, FILE], {"a": 1, "b": [2]})
+    assert key != item_key([FILE], {"a": 1, "b": [2]})
+    assert key != item_key([FILE, other], {"a": 1, "b": [3]})
+
+
+def test_a_second_writer_is_refused_and_says_who_is_first(run):
+    with Manifest(run), pytest.raises(ArtifactError) as caught:
+        Manifest(run)
+    assert f"{run.root}: another semples run (process {os.getpid()}) is writing here" in str(caught.value)
+    assert "choose another --out" in str(caught.value)
+    with Manifest(run):  # given back
+        assert run.lock.exists()
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from semples_cli.artifacts.run_lock import lock_run
+handle = lock_run(Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_another_process_holds_the_lock_until_it_is_killed(run):
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(run.lock)], stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout.readline() == "held\n"
+            with pytest.raises(ArtifactError, match=rf"process {holder.pid}\) is writing here"):
+                Manifest(run)
+        finally:
+            holder.send_signal(signal.SIGKILL)
+    lock_run(run.lock).close()
+
+
+def test_a_folder_that_cannot_be_written_says_so(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ArtifactError, match=r"file: cannot write here .*choose another --out"):
+        Manifest(RunFolder(tmp_path / "file"))
+
+
+def test_a_full_disk_is_an_error_with_a_cure(run):
+    with Manifest(run) as manifest:
+        manifest._handle.close()
+        with open("/dev/full", "ab", buffering=0) as manifest._handle:  # noqa: PTH123
+            with pytest.raises(ArtifactError, match="disk may be full; make room and run the command again"):
+                manifest.append(ENTRY)
+            assert "a/1" not in manifest.entries
