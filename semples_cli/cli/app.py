@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from semples_cli import __version__
+from semples_cli.cli.demo_data import demo_data_cli
 
 app = typer.Typer(
     name="semples",
@@ -29,3 +30,6 @@ def main(
 ) -> None:
     """Images and image-level labels in, segmentation masks out."""
     del version
+
+
+app.command("demo-data")(demo_data_cli)
