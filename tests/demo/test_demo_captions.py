@@ -82,7 +82,7 @@ def test_every_caption_fits_the_token_window_with_room_for_start_and_end():
     pairs = [tuple(int(c) for c in rng.choice(len(CONCEPTS), 2, replace=False)) for _ in range(300)]
     lengths = [len(tokenizer.encode(draw_caption(rng, pair))) for pair in pairs]
     assert max(lengths) <= TOKEN_WINDOW - 2 == 46
-    assert max(lengths) > 30  # long sentences too, so that prompts of many tokens are no news to the text tower
+    assert max(lengths) > 25  # long sentences too, so that prompts of many tokens are no news to the text tower
 
 
 def test_the_longest_caption_there_can_be_fits_the_token_window():
