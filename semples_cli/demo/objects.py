@@ -22,7 +22,9 @@ _CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 20)), np.sin(np.linspace(0,
 class Pencil:
     """Draws polygons on a picture and on its ground truth, scaled, mirrored and turned as drawn at the start."""
 
-    def __init__(self, rng: Rng, surfaces: Sequence[tuple[ImageDraw.ImageDraw, int | None]], centre: Point, radius: float):
+    def __init__(
+        self, rng: Rng, surfaces: Sequence[tuple[ImageDraw.ImageDraw, int | None]], centre: Point, radius: float
+    ) -> None:
         """Choose this object's colours and its place.
 
         Args:

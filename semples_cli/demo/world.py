@@ -45,7 +45,7 @@ class Scene:
 
 
 def scene_rng(settings: WorldSettings, index: int) -> Rng:
-    """The generator of scene `index`: scenes can be drawn in any order, and a longer world begins with a shorter one."""
+    """The generator of scene `index`: scenes come in any order, and a longer world begins with a shorter one."""
     return np.random.default_rng((settings.seed, settings.pairing, index))
 
 
@@ -98,7 +98,9 @@ def _compose(rng: Rng, size: int, objects: list[int], backgrounds: list[int]) ->
         PAINTERS[BACKGROUNDS[backgrounds[1]]](rng, size),
     )
     index = np.where(first, backgrounds[0] + 1, backgrounds[1] + 1).astype(np.uint8)
-    placed = [(k, centres[n % 2] if n < 2 else (rng.uniform(0.2, 0.8), rng.uniform(0.2, 0.8))) for n, k in enumerate(objects)]
+    placed = [
+        (k, centres[n % 2] if n < 2 else (rng.uniform(0.2, 0.8), rng.uniform(0.2, 0.8))) for n, k in enumerate(objects)
+    ]
     return _finish(rng, canvas, index, placed)
 
 
