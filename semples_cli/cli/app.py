@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from semples_cli import __version__
+from semples_cli.cli.crf import crf_cli
 from semples_cli.cli.demo_data import demo_data_cli
 
 app = typer.Typer(
@@ -33,3 +34,4 @@ def main(
 
 
 app.command("demo-data")(demo_data_cli)
+app.command("crf")(crf_cli)

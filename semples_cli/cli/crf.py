@@ -1,0 +1,105 @@
+"""`semples crf`: refine masks or CAMs by a dense CRF."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from semples_cli.cli.console import error_border, print_json, progress_bar, report_summary
+from semples_cli.config import CRF_PRESETS, CrfSettings
+from semples_cli.errors import SettingsError
+from semples_cli.types import RunSummary
+
+DEFAULT_PRESETS = {"cams": "clip-es", "masks": "semples-voc"}
+
+
+@error_border
+def crf_cli(
+    source: Annotated[Path, typer.Argument(help="Output of `semples cams`, or any folder of mask PNGs.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the refined masks.")],
+    images: Annotated[
+        Path | None, typer.Option(help="The images; without it, where the source's run.json says they are.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help=f"{', '.join(CRF_PRESETS)}; without it, clip-es from CAMs and semples-voc from masks."),
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--from", help="Refine 'cams' or 'masks'; without it, CAMs where there are any.")
+    ] = None,
+    gaussian: Annotated[
+        tuple[float, float] | None, typer.Option(help="Position kernel: width in pixels, weight.")
+    ] = None,
+    bilateral: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(help="Appearance kernel: width in pixels, width in colour levels, weight."),
+    ] = None,
+    gt_prob: Annotated[float | None, typer.Option(help="Trust in a hard label, between 0 and 1.")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Mean-field iterations.")] = None,
+    min_confidence: Annotated[
+        float, typer.Option(help="Pixels whose winning probability is below this become 255 (ignore).")
+    ] = 0.0,
+    workers: Annotated[int | None, typer.Option(help="Processes; without it, one for each core.")] = None,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also write pictures to OUT/overlays.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do everything again.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+) -> None:
+    """Refine masks or CAMs by a dense CRF, on all cores.
+
+    Example: semples crf masks/ --images images/ --out refined/
+    """
+    from semples_cli.steps.apply_crf import apply_crf
+    from semples_cli.steps.crf_source import find_kind
+
+    kind = kind or find_kind(source)
+    chosen = {"iterations": iterations, "gt_prob": gt_prob, "min_confidence": min_confidence}
+    chosen |= dict(zip(("gaussian_sxy", "gaussian_compat"), gaussian or (), strict=False))
+    chosen |= dict(zip(("bilateral_sxy", "bilateral_srgb", "bilateral_compat"), bilateral or (), strict=False))
+    name = preset or DEFAULT_PRESETS.get(kind, "clip-es")
+    settings = choose_settings(name, {key: value for key, value in chosen.items() if value is not None})
+    with progress_bar("crf") as progress:
+        summary = apply_crf(
+            source,
+            images,
+            out,
+            settings,
+            kind=kind,
+            workers=workers,
+            overwrite=overwrite,
+            overlay=overlay,
+            progress=progress,
+        )
+    code = report_summary(summary, "masks")
+    if as_json:
+        print_json(summary_json(summary, out, name))
+    raise typer.Exit(code)
+
+
+def choose_settings(preset: str, chosen: dict[str, Any]) -> CrfSettings:
+    """The settings of a preset, with those changed that the user gave.
+
+    Raises:
+        SettingsError: No such preset, a value out of range, or trust in labels where scores are the unary.
+    """
+    if preset not in CRF_PRESETS:
+        msg = f"--preset {preset!r}: choose one of {', '.join(CRF_PRESETS)}"
+        raise SettingsError(msg)
+    settings = replace(CRF_PRESETS[preset], **chosen)
+    if "gt_prob" in chosen and settings.unary == "scores":
+        msg = f"--gt-prob is for hard labels, but {preset} reads scores: leave it out, or take --preset semples-voc"
+        raise SettingsError(msg)
+    return settings
+
+
+def summary_json(summary: RunSummary, out: Path, preset: str) -> dict[str, Any]:
+    """The result for machines."""
+    return {
+        "out": str(out),
+        "preset": preset,
+        "written": summary.written,
+        "resumed": summary.resumed,
+        "skipped": [{"id": item, "reason": reason} for item, reason in summary.skipped],
+        "failed": [{"id": item, "reason": reason} for item, reason in summary.failed],
+        "seconds": round(summary.seconds, 3),
+    }

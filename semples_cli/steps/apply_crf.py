@@ -1,0 +1,127 @@
+"""Refine masks or CAMs by a dense CRF, on all cores, and write the refined masks as a run folder of their own."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+from semples_cli.artifacts.manifest import Manifest, ManifestEntry, item_key
+from semples_cli.artifacts.run_folder import RunFolder, check_same_run, read_run_record, write_run_record
+from semples_cli.config import CrfSettings
+from semples_cli.data.image_folder import ImageFile
+from semples_cli.errors import SemplesError, SettingsError
+from semples_cli.functional.crf import crf_backend
+from semples_cli.steps.crf_item import CrfJob, Refined, refine_item
+from semples_cli.steps.crf_source import CrfSource, check_out, find_kind, find_pictures, open_source
+from semples_cli.steps.ledger import Ledger
+from semples_cli.steps.process_pool import available_cores, process_each
+from semples_cli.steps.progress import tqdm_progress
+from semples_cli.types import Progress, RunSummary
+
+# Raise it whenever the same input and settings would give another mask: older items are then redone.
+STEP_VERSION = 1
+
+
+def apply_crf(
+    source: Path,
+    images: Sequence[ImageFile] | Path | None,
+    out: Path,
+    settings: CrfSettings,
+    *,
+    kind: str | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    overlay: bool = False,
+    progress: Progress | None = None,
+) -> RunSummary:
+    """Refine every mask, or every CAM, of a folder.
+
+    The masks are the same for any number of workers. A script that calls this with more than one worker needs
+    `if __name__ == "__main__":` around the call, as always with processes.
+
+    Args:
+        source: Output of `semples cams` or `semples crf`, or a folder of mask PNGs.
+        images: The images, as a folder or as found by `find_images`; None: where `source` says that they are.
+        out: Run folder to write; what an earlier run with the same settings finished there is kept.
+        settings: The CRF; unary 'scores' needs CAMs, 'labels' takes masks, or CAMs cut at their run's background score.
+        kind: Refine 'cams' or 'masks'; None: CAMs where `source` has them.
+        workers: Processes; None: one for each core; 1 stays in this process.
+        overwrite: Do everything again.
+        overlay: Also write pictures of image and mask to `<out>/overlays/`.
+        progress: Called as (done, total); None draws a tqdm bar.
+
+    Returns:
+        How it ended. An item that could not be done is among `failed`, and the rest is done.
+
+    Raises:
+        SemplesError: Nothing could be done at all: no masks, no images, options that do not fit, another run in `out`.
+    """
+    if workers is not None and workers < 1:
+        msg = f"{workers} workers: 1 or more"
+        raise SettingsError(msg)
+    crf_backend()
+    origin = open_source(source, kind or find_kind(source), settings)
+    pictures, inputs = find_pictures(images, origin)
+    check_out(out, origin, pictures)
+    run, record = RunFolder(out), _record(origin, inputs, settings)
+    with Manifest(run, overwrite=overwrite) as manifest:
+        check_same_run(None if overwrite else read_run_record(out), record)
+        write_run_record(run, record)
+        ledger = Ledger(run, manifest, len(pictures.keys() | origin.files.keys()), progress or tqdm_progress("crf"))
+        jobs = _plan(ledger, origin, pictures, settings, overlay)
+        with closing(process_each(refine_item, jobs, min(workers or available_cores(), len(origin.files)))) as results:
+            for job, result in results:
+                _enter(ledger, job, result)
+    return ledger.summary()
+
+
+def _record(origin: CrfSource, inputs: list[str], settings: CrfSettings) -> dict[str, object]:
+    return {
+        "command": "crf",
+        "settings": asdict(settings),
+        "source": str(origin.folder.absolute()),
+        "source_kind": origin.kind,
+        "background_score": origin.background_score,
+        "inputs": inputs,
+        "classes": origin.record.get("classes"),
+        "engine": origin.record.get("engine"),  # the licence of the weights goes with what was made by them
+    }
+
+
+def _enter(ledger: Ledger, job: CrfJob, result: Refined | SemplesError) -> None:
+    if isinstance(result, SemplesError):
+        ledger.fail(job.id, str(result))
+        return
+    output = job.mask.relative_to(ledger.run.root).as_posix()
+    ledger.finish(ManifestEntry(job.id, "ok", "", job.key, result.seconds, output, result.confidence, job.files))
+
+
+def _plan(
+    ledger: Ledger, origin: CrfSource, pictures: Mapping[str, Path], settings: CrfSettings, overlay: bool
+) -> Iterator[CrfJob]:
+    """The jobs that are left to do; a generator, so that files are hashed while workers compute."""
+    facts = {
+        "step": f"crf {STEP_VERSION}",
+        "kind": origin.kind,
+        "background_score": origin.background_score,
+        "settings": asdict(settings),
+    }
+    for item in sorted(pictures.keys() | origin.files.keys()):
+        if item not in origin.files:
+            ledger.skip(item, f"no {origin.kind[:-1]} in {origin.folder}")
+            continue
+        if item not in pictures:
+            ledger.fail(item, "no image with this id; give the image folder that the masks were made from")
+            continue
+        image, source = pictures[item], origin.files[item]
+        try:
+            files = ledger.manifest.identify(item, (image, source))
+        except OSError as error:
+            ledger.fail(item, f"{error.filename}: {error.strerror}")
+            continue
+        key, mask = item_key(files, facts), ledger.run.mask_path(item)
+        picture = ledger.run.overlay_path(item) if overlay else None
+        if ledger.manifest.is_done(item, key) and (picture is None or picture.is_file()):
+            ledger.keep()
+            continue
+        yield CrfJob(item, image, source, origin.kind, settings, origin.background_score, mask, picture, key, files)

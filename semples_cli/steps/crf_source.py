@@ -1,0 +1,130 @@
+"""What `apply_crf` reads: a folder of CAMs or masks, and the images that they were made from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from semples_cli.artifacts.cam_store import find_cams
+from semples_cli.artifacts.mask_png import find_masks
+from semples_cli.artifacts.run_folder import RunFolder, read_run_record
+from semples_cli.config import CrfSettings
+from semples_cli.data.image_folder import ImageFile, find_images
+from semples_cli.errors import ArtifactError, DataError, SettingsError
+
+KINDS = ("cams", "masks")
+
+
+def find_kind(source: Path) -> str:
+    """What a folder holds: 'cams' where there are any, else 'masks'."""
+    has_cams = RunFolder(source).cams.is_dir() or next(source.rglob("*.npz"), None) is not None
+    return "cams" if has_cams else "masks"
+
+
+@dataclass(frozen=True)
+class CrfSource:
+    """What is refined.
+
+    Attributes:
+        folder: The folder that was given.
+        kind: 'cams' or 'masks'.
+        files: CAM or mask by image id.
+        record: The run.json that goes with them; empty where there is none.
+        background_score: What the CAMs are cut at before a 'labels' CRF; None where nothing is cut.
+    """
+
+    folder: Path
+    kind: str
+    files: dict[str, Path]
+    record: Mapping[str, Any]
+    background_score: float | None
+
+
+def open_source(folder: Path, kind: str, settings: CrfSettings) -> CrfSource:
+    """Find the masks or CAMs of a folder, and what is recorded about them.
+
+    Raises:
+        ArtifactError: There are none.
+        SettingsError: The kind is unknown or does not go with the unary; or CAMs are to be cut at a score that is not
+            recorded.
+    """
+    if kind not in KINDS:
+        msg = f"cannot refine {kind!r}: choose one of {', '.join(KINDS)}"
+        raise SettingsError(msg)
+    if kind == "masks" and settings.unary == "scores":
+        msg = f"{folder}: masks carry no scores; choose a preset with labels (semples-voc), or refine from CAMs"
+        raise SettingsError(msg)
+    files = find_cams(folder) if kind == "cams" else find_masks(folder)
+    if not files:
+        msg = f"{folder}: no mask PNGs here; give the folder that holds <id>.png"
+        raise ArtifactError(msg)
+    inside = folder.absolute()
+    record = read_run_record(inside.parent.parent if inside.parts[-2:] == (".semples", "cams") else folder) or {}
+    cut = _background_score(folder, record) if kind == "cams" and settings.unary == "labels" else None
+    return CrfSource(folder, kind, files, record, cut)
+
+
+def _background_score(folder: Path, record: Mapping[str, Any]) -> float:
+    score = (record.get("settings") or {}).get("background_score")
+    if not isinstance(score, int | float):
+        msg = (
+            f"{folder}: no run.json says at which background score these CAMs are cut into labels; "
+            "refine from their masks, or choose a preset with scores (clip-es)"
+        )
+        raise SettingsError(msg)
+    return float(score)
+
+
+def find_pictures(images: Sequence[ImageFile] | Path | None, origin: CrfSource) -> tuple[dict[str, Path], list[str]]:
+    """Find the images.
+
+    Args:
+        images: As `apply_crf` takes them.
+        origin: What is refined.
+
+    Returns:
+        Path of each image by id, and where they were found, as absolute paths for run.json.
+
+    Raises:
+        DataError: None of them has the id of a mask or CAM.
+        SettingsError: Neither `images` nor the record of the source says where they are.
+    """
+    if images is None:
+        inputs = [Path(path) for path in origin.record.get("inputs") or ()]
+        if not inputs:
+            msg = f"{origin.folder}: nothing here says where the images are; give them with --images FOLDER"
+            raise SettingsError(msg)
+    else:
+        inputs = [images] if isinstance(images, Path) else sorted({_root(file) for file in images})
+    found = images if images is not None and not isinstance(images, Path) else find_images(inputs)
+    pictures = {file.id: file.path for file in found}
+    if not pictures.keys() & origin.files.keys():
+        msg = (
+            f"no image has the id of a {origin.kind[:-1]}: the images are {_some(pictures)}, the {origin.kind} in "
+            f"{origin.folder} are {_some(origin.files)}; give the image folder that they were made from"
+        )
+        raise DataError(msg)
+    return pictures, [str(path.absolute()) for path in inputs]
+
+
+def _some(ids: Mapping[str, Path]) -> str:
+    return ", ".join(repr(item) for item in list(ids)[:3]) + (", …" if len(ids) > 3 else "") if ids else "none"
+
+
+def _root(image: ImageFile) -> Path:
+    return image.path.absolute().parents[image.id.count("/")]
+
+
+def check_out(out: Path, origin: CrfSource, pictures: Mapping[str, Path]) -> None:
+    """Refuse an output folder in which something that is read would be replaced, or found as input the next time.
+
+    Raises:
+        SettingsError: It is, holds or lies in the source, or is the folder of the images.
+    """
+    target, source = out.resolve(), origin.folder.resolve()
+    if target.is_relative_to(source) or source.is_relative_to(target):
+        msg = f"--out {out} and {origin.folder} lie inside each other: choose a folder apart from the one that is read"
+        raise SettingsError(msg)
+    if target in {_root(ImageFile(item, path)).resolve() for item, path in pictures.items()}:
+        msg = f"--out {out} is the folder of the images, whose PNGs the masks would replace: choose another"
+        raise SettingsError(msg)
