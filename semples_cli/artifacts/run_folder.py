@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from semples_cli import __version__
 from semples_cli.artifacts.atomic import open_atomic
 from semples_cli.errors import ArtifactError, SemplesError, SettingsError
 from semples_cli.types import ClassSet
@@ -73,7 +73,7 @@ def write_run_record(folder: RunFolder | Path, record: Mapping[str, object]) -> 
         The file.
     """
     run = folder if isinstance(folder, RunFolder) else RunFolder(folder)
-    whole = {"format_version": FORMAT_VERSION, "semples_version": __version__, **record}
+    whole = {"format_version": FORMAT_VERSION, "semples_version": version("semples"), **record}
     with open_atomic(run.record) as handle:
         text = json.dumps(whole, ensure_ascii=False, indent=2, allow_nan=False)
         # File names that are no valid UTF-8 reach Python as surrogates; json.loads takes them back from bytes.

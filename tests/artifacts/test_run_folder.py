@@ -1,8 +1,8 @@
 import json
+from importlib.metadata import version
 
 import pytest
 
-from semples_cli import __version__
 from semples_cli.artifacts.run_folder import (
     RunFolder,
     check_same_run,
@@ -35,7 +35,7 @@ def test_record_round_trip(tmp_path, wrap):
     record = {"command": "cams", "classes": class_record(CLASSES), "inputs": ["/ä/\udcff"], "settings": {"size": 512}}
     path = write_run_record(wrap(tmp_path), record)
     assert path == tmp_path / ".semples/run.json"
-    assert read_run_record(tmp_path) == {"format_version": 1, "semples_version": __version__, **record}
+    assert read_run_record(tmp_path) == {"format_version": 1, "semples_version": version("semples"), **record}
     assert read_class_set(tmp_path) == CLASSES
 
 
