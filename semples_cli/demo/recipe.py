@@ -29,12 +29,16 @@ MODEL_CONFIG: dict[str, Any] = {
 }
 
 
+# No world of this seed is ever used for a measurement.
+TRAINING_WORLD = WorldSettings(seed=10_000, num_images=30_000, bias=0.5)
+
+
 @dataclass(frozen=True)
 class DemoClipRecipe:
     """Everything that the weights in the package follow from.
 
     Attributes:
-        world: The scenes it is trained on; no world with this seed is ever used for a measurement.
+        world: The scenes it is trained on.
         num_objects: Objects alone on a plain canvas.
         num_backgrounds: Bare backgrounds.
         partial_share: Share of the views with a rectangle kept or blanked.
@@ -46,7 +50,7 @@ class DemoClipRecipe:
         seed: Seeds weights, order and wording.
     """
 
-    world: WorldSettings = WorldSettings(seed=10_000, num_images=30_000, bias=0.5)
+    world: WorldSettings = TRAINING_WORLD
     num_objects: int = 9_000
     num_backgrounds: int = 6_000
     partial_share: float = 0.5

@@ -103,7 +103,8 @@ def _count(concepts: Bytes) -> npt.NDArray[np.float64]:
     offsets = np.arange(num_views)[:, None] * num_values
     flat = (concepts.reshape(num_views, -1) + offsets).ravel()
     counts = np.bincount(flat, minlength=num_views * num_values).reshape(num_views, num_values)
-    return counts[:, 1:] / concepts[0].size
+    shares: npt.NDArray[np.float64] = counts[:, 1:] / concepts[0].size
+    return shares
 
 
 def _draw_window(rng: Rng, size: int, partial_share: float) -> Flags:

@@ -1,0 +1,16 @@
+"""Runs every benchmark in this folder one after the other: `make bench`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+if __name__ == "__main__":
+    failed = []
+    for script in sorted(HERE.glob("*.py")):
+        if script.name != Path(__file__).name:
+            print(f"== {script.name}", flush=True)
+            if subprocess.run([sys.executable, str(script)], check=False).returncode:
+                failed.append(script.name)
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
