@@ -7,6 +7,7 @@ import typer
 from semples_cli import __version__
 from semples_cli.cli.crf import crf_cli
 from semples_cli.cli.demo_data import demo_data_cli
+from semples_cli.cli.evaluate import evaluate_cli
 
 app = typer.Typer(
     name="semples",
@@ -35,3 +36,4 @@ def main(
 
 app.command("demo-data")(demo_data_cli)
 app.command("crf")(crf_cli)
+app.command("evaluate")(evaluate_cli)

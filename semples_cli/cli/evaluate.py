@@ -1,0 +1,121 @@
+"""`semples evaluate`: masks or CAMs against ground truth; a table, a JSON document, a report folder."""
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from semples_cli.cli.console import (
+    EXIT_ITEMS_FAILED,
+    MOST_LISTED,
+    error_border,
+    list_items,
+    print_json,
+    print_table,
+    progress_bar,
+    say,
+)
+from semples_cli.errors import SettingsError
+from semples_cli.types import ClassSet, Report
+
+COLUMNS = {"iou": "IoU", "precision": "precision", "recall": "recall", "fp_rate": "FP", "fn_rate": "FN"}
+
+
+@error_border
+def evaluate_cli(
+    masks: Annotated[Path, typer.Argument(help="Folder of mask PNGs, or the --out folder of an earlier command.")],
+    ground_truth: Annotated[
+        Path, typer.Argument(help="Folder of ground-truth PNGs of the same names, or a VOC devkit; 255 is not counted.")
+    ],
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Class list: a file with one name a line, or the name of a built-in list. [default: the run's]"
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.json and CSV files. [default: none]")] = None,
+    cams: Annotated[
+        bool, typer.Option("--cams", help="Evaluate the folder's CAMs, at every background score in one pass.")
+    ] = False,
+    background_score: Annotated[
+        float | None, typer.Option(help="With --cams: report at this score. [default: the best by the ground truth]")
+    ] = None,
+    split_list: Annotated[
+        Path | None, typer.Option(help="Text file, one id a line: count only these. [default: all ground truth]")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document, shares of 1, and no table.")] = False,
+) -> None:
+    """Score masks against ground truth: IoU, precision, recall, FP and FN rates over the dataset.
+
+    Example: semples evaluate masks/ ground_truth/ --classes classes.txt --out report/
+    """
+    from semples_cli.artifacts.report_files import report_as_dict, write_report
+    from semples_cli.steps.evaluate_masks import evaluate_cams, evaluate_masks
+
+    if background_score is not None and not cams:
+        msg = "--background-score cuts CAMs, but masks are cut already: add --cams, or leave it out"
+        raise SettingsError(msg)
+    class_set = _read_classes(classes)
+    with progress_bar("evaluate") as progress:
+        if cams:
+            report = evaluate_cams(
+                masks,
+                ground_truth,
+                class_set,
+                background_score=background_score,
+                split_list=split_list,
+                progress=progress,
+                note=say,
+            )
+        else:
+            report = evaluate_masks(masks, ground_truth, class_set, split_list=split_list, progress=progress, note=say)
+    if out is not None:
+        say(f"report written to {write_report(out, report)}")
+    if json:
+        print_json(report_as_dict(report))
+    else:
+        print_table(_table(report))
+    _end(report, "CAM" if cams else "mask")
+
+
+def _read_classes(classes: str | None) -> ClassSet | None:
+    if classes is None:
+        return None
+    from semples_cli.data.class_list import read_class_list
+
+    return read_class_list(classes)
+
+
+def _table(report: Report) -> Table:
+    """Per-class shares in percent, the means below; '-' where a share is undefined."""
+    at = "" if report.background_score is None else f", background score {report.background_score:g}"
+    best = "" if not report.curve else f" (best {_percent(max(miou for _, miou in report.curve))})"
+    caption = (
+        f"mIoU {_percent(report.miou)}{best} over {report.num_classes_averaged} classes{at}\n"
+        f"pixel accuracy {_percent(report.pixel_accuracy)}, coverage {_percent(report.coverage)}, "
+        f"{report.num_images} images"
+    )
+    table = Table(caption=caption, caption_justify="left", caption_style="")
+    table.add_column("class, %")
+    for heading in COLUMNS.values():
+        table.add_column(heading, justify="right")
+    for index, name in enumerate(report.class_names):
+        table.add_row(escape(name), *(_percent(getattr(report, key)[index]) for key in COLUMNS))
+    return table
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.1f}"
+
+
+def _end(report: Report, noun: str) -> None:
+    """List what has no prediction, and end with the exit code that tells the truth about it."""
+    if not report.missing:
+        return
+    reason = f"ground truth without a {noun}, not counted"
+    list_items("missing", tuple((sample_id, reason) for sample_id in report.missing[:MOST_LISTED]))
+    say(f"{len(report.missing)} ground truths have no {noun}; the figures are over the other {report.num_images}")
+    raise typer.Exit(EXIT_ITEMS_FAILED)

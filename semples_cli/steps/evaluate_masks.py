@@ -1,0 +1,136 @@
+"""The step behind `semples evaluate`: masks or CAMs against ground truth, counted over the whole dataset."""
+
+from pathlib import Path
+
+import numpy as np
+
+from semples_cli.artifacts.cam_store import find_cams, read_cam
+from semples_cli.artifacts.mask_png import find_masks, read_mask
+from semples_cli.artifacts.run_folder import HIDDEN, read_class_set
+from semples_cli.errors import SettingsError
+from semples_cli.functional.background_curve import BackgroundCurve
+from semples_cli.functional.masks import resize_scores, seed_mask
+from semples_cli.functional.metrics import confusion_counts, dataset_scores
+from semples_cli.steps.ground_truth import Matched, Note, match_ground_truth
+from semples_cli.types import BACKGROUND, ClassSet, IndexArray, Progress, Report
+
+
+def evaluate_masks(
+    masks: Path,
+    ground_truth: Path,
+    class_set: ClassSet | None = None,
+    *,
+    split_list: Path | None = None,
+    progress: Progress | None = None,
+    note: Note | None = None,
+) -> Report:
+    """Score mask PNGs against ground truth of the same ids.
+
+    Args:
+        masks: A run folder, or any folder of palette or 8-bit grey PNGs.
+        ground_truth: A folder of such PNGs with the same ids, or a VOC devkit (SegmentationClassAug, else
+            SegmentationClass).
+        class_set: The classes; by default those of the run that wrote the masks.
+        split_list: Text file whose lines begin with an id: only these are counted.
+        progress: Called as (done, total); a tqdm bar by default.
+        note: Called with a sentence on masks that have no ground truth.
+
+    Returns:
+        The report; `missing` lists the ids that have ground truth but no mask and are left out of the counts.
+
+    Raises:
+        DataError: Ground truth is missing, damaged, of another size, or holds values that are no class.
+        ArtifactError: A mask is damaged or not of class indices.
+        SettingsError: The masks' folder does not say its classes and none are given.
+    """
+    matched = match_ground_truth(find_masks(masks), "mask", ground_truth, split_list, note)
+    names = _class_names(masks, class_set)
+    confusion = _no_counts(names)
+    for pair in matched.each(progress):
+        predicted = read_mask(pair.path)
+        target = pair.read_target(predicted.shape)
+        with pair.named_in_errors():
+            confusion += confusion_counts(target, predicted, len(names))
+    return _report(names, confusion, matched)
+
+
+def evaluate_cams(
+    cams: Path,
+    ground_truth: Path,
+    class_set: ClassSet | None = None,
+    *,
+    background_score: float | None = None,
+    split_list: Path | None = None,
+    progress: Progress | None = None,
+    note: Note | None = None,
+) -> Report:
+    """Score CAMs at every background score from 0.00 to 1.00 in one pass over the pixels.
+
+    Args:
+        cams: A run folder, or its folder of CAMs.
+        ground_truth: As in `evaluate_masks`.
+        class_set: The classes; by default those of the run that wrote the CAMs.
+        background_score: The score to report at, any number in [0, 1]; by default the one that is best by this ground
+            truth, the true maximum over the whole curve.
+        split_list: Text file whose lines begin with an id: only these are counted.
+        progress: Called as (done, total); a tqdm bar by default.
+        note: Called with a sentence on CAMs that have no ground truth.
+
+    Returns:
+        The report at that background score, with the curve.
+
+    Raises:
+        DataError: Ground truth is missing, damaged, of another size, or holds values that are no class.
+        ArtifactError: A CAM is damaged.
+        SettingsError: A background score outside [0, 1], or no classes known.
+    """
+    if background_score is not None and not 0 <= background_score <= 1:
+        msg = f"background score {background_score}: it lies in [0, 1]"
+        raise SettingsError(msg)
+    matched = match_ground_truth(find_cams(cams), "CAM", ground_truth, split_list, note)
+    names = _class_names(cams, class_set)
+    curve, given = BackgroundCurve(len(names)), _no_counts(names)
+    for pair in matched.each(progress):
+        cam = read_cam(pair.path, pair.sample_id)
+        target = pair.read_target(cam.image_size)
+        scores = resize_scores(cam.scores, cam.image_size)
+        with pair.named_in_errors():
+            curve.update(target, scores, cam.class_indices)
+            if background_score is not None:
+                given += confusion_counts(target, seed_mask(scores, cam.class_indices, background_score), len(names))
+    points = tuple(zip(curve.thresholds.tolist(), curve.miou().tolist(), strict=True))
+    if background_score is not None:
+        return _report(names, given, matched, background_score, points)
+    best = curve.best()
+    return _report(names, curve.confusion(best), matched, points[best][0], points)
+
+
+def _class_names(folder: Path, class_set: ClassSet | None) -> tuple[str, ...]:
+    if class_set is None:
+        class_set = read_class_set(folder.parent.parent if folder.parent.name == HIDDEN else folder)
+    if class_set is None:
+        msg = f"{folder} does not say its classes (it has no {HIDDEN}/run.json): add --classes classes.txt"
+        raise SettingsError(msg)
+    return (BACKGROUND, *class_set.names)
+
+
+def _no_counts(names: tuple[str, ...]) -> IndexArray:
+    return np.zeros((len(names), len(names) + 1), np.int64)
+
+
+def _report(
+    names: tuple[str, ...],
+    confusion: IndexArray,
+    matched: Matched,
+    background_score: float | None = None,
+    curve: tuple[tuple[float, float], ...] = (),
+) -> Report:
+    return Report(
+        class_names=names,
+        **dataset_scores(confusion)._asdict(),
+        confusion=confusion,
+        num_images=len(matched.pairs),
+        missing=matched.missing,
+        background_score=background_score,
+        curve=curve,
+    )
