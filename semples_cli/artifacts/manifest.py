@@ -22,7 +22,7 @@ from semples_cli.errors import ArtifactError
 Status = Literal["ok", "skipped", "failed"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a million of them are held at once
 class FileIdentity:
     """What a file held when an item was made from it.
 
@@ -39,7 +39,7 @@ class FileIdentity:
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a million of them are held at once
 class ManifestEntry:
     """How one item ended.
 

@@ -125,6 +125,7 @@ def check_out(out: Path, origin: CrfSource, pictures: Mapping[str, Path]) -> Non
     if target.is_relative_to(source) or source.is_relative_to(target):
         msg = f"--out {out} and {origin.folder} lie inside each other: choose a folder apart from the one that is read"
         raise SettingsError(msg)
-    if target in {_root(ImageFile(item, path)).resolve() for item, path in pictures.items()}:
+    roots = {_root(ImageFile(item, path)) for item, path in pictures.items()}
+    if target in {root.resolve() for root in roots}:
         msg = f"--out {out} is the folder of the images, whose PNGs the masks would replace: choose another"
         raise SettingsError(msg)

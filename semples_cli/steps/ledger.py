@@ -64,7 +64,8 @@ class Ledger:
         # A mask that an earlier run wrote under other settings must not pass for one of this run.
         self.run.mask_path(entry.id).unlink(missing_ok=True)
         self.run.overlay_path(entry.id).unlink(missing_ok=True)
-        self.manifest.append(entry)
+        if self.manifest.entries.get(entry.id) != entry:  # said once, however often the run is resumed
+            self.manifest.append(entry)
         self._move_on()
 
     def _move_on(self) -> None:

@@ -48,3 +48,10 @@ def test_what_is_left_out_leaves_no_mask_of_an_earlier_run(ledger, leave_out):
     getattr(ledger, leave_out)("a/1", "reason")
     assert not mask.exists()
     assert not overlay.exists()
+
+
+def test_what_is_skipped_again_takes_no_second_line(ledger):
+    ledger.skip("a", "no mask")
+    ledger.skip("a", "no mask")
+    ledger.skip("a", "another reason")
+    assert ledger.run.manifest.read_bytes().count(b"\n") == 2
