@@ -1,6 +1,7 @@
 """`semples evaluate`: masks or CAMs against ground truth; a table, a JSON document, a report folder."""
 
 import math
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -33,19 +34,18 @@ def evaluate_cli(
     classes: Annotated[
         str | None,
         typer.Option(
-            help="Class list: a file with one name a line, or the name of a built-in list. [default: the run's]"
+            help="Class list: a file with one name a line, or the name of a built-in list. By default the run's own."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for report.json and CSV files. [default: none]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.json and CSV files.")] = None,
     cams: Annotated[
         bool, typer.Option("--cams", help="Evaluate the folder's CAMs, at every background score in one pass.")
     ] = False,
     background_score: Annotated[
-        float | None, typer.Option(help="With --cams: report at this score. [default: the best by the ground truth]")
+        float | None,
+        typer.Option(help="With --cams: report at this score. By default at the best by the ground truth."),
     ] = None,
-    split_list: Annotated[
-        Path | None, typer.Option(help="Text file, one id a line: count only these. [default: all ground truth]")
-    ] = None,
+    split_list: Annotated[Path | None, typer.Option(help="Text file, one id a line: count only these.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document, shares of 1, and no table.")] = False,
 ) -> None:
     """Score masks against ground truth: IoU, precision, recall, FP and FN rates over the dataset.
@@ -90,21 +90,21 @@ def _read_classes(classes: str | None) -> ClassSet | None:
 
 
 def _table(report: Report) -> Table:
-    """Per-class shares in percent, the means below; '-' where a share is undefined."""
-    at = "" if report.background_score is None else f", background score {report.background_score:g}"
-    best = "" if not report.curve else f" (best {_percent(max(miou for _, miou in report.curve))})"
-    caption = (
-        f"mIoU {_percent(report.miou)}{best} over {report.num_classes_averaged} classes{at}\n"
-        f"pixel accuracy {_percent(report.pixel_accuracy)}, coverage {_percent(report.coverage)}, "
-        f"{report.num_images} images"
-    )
-    table = Table(caption=caption, caption_justify="left", caption_style="")
-    table.add_column("class, %")
+    """Per-class shares in percent, those of the dataset below; '-' where a share is undefined."""
+    table = Table("class, %")
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right")
     for index, name in enumerate(report.class_names):
         table.add_row(escape(name), *(_percent(getattr(report, key)[index]) for key in COLUMNS))
-    return table
+    page = Table.grid()
+    page.add_row(table)
+    page.add_row(f"mIoU {_percent(report.miou)} over {report.num_classes_averaged} classes")
+    if report.curve:
+        best, miou = max(report.curve, key=itemgetter(1))
+        page.add_row(f"at background score {report.background_score:g}; best {_percent(miou)} at {best:g}")
+    page.add_row(f"pixel accuracy {_percent(report.pixel_accuracy)}, coverage {_percent(report.coverage)}")
+    page.add_row(f"images counted: {report.num_images}")
+    return page
 
 
 def _percent(share: float) -> str:
