@@ -1,0 +1,75 @@
+"""Finds the images that a command is given and names them: id = relative path without suffix."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from semples_cli.errors import DataError, SettingsError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image.
+
+    Attributes:
+        id: POSIX path relative to the folder that was given, without suffix; the stem of a single file.
+        path: Where it lies.
+    """
+
+    id: str
+    path: Path
+
+
+def find_images(inputs: Sequence[Path]) -> tuple[ImageFile, ...]:
+    """All images of the given files and folders, folders with everything below them, sorted by id.
+
+    Hidden files and folders are left out.
+
+    Raises:
+        DataError: An input is missing, or is a folder without images; or two images would share an id.
+    """
+    found: dict[str, Path] = {}
+    for entry in inputs:
+        images = list(_images_of(entry))
+        if not images:
+            msg = f"{entry}: no images here; files ending in {', '.join(sorted(SUFFIXES))} are taken"
+            raise DataError(msg)
+        for image in images:
+            other = found.setdefault(image.id, image.path)
+            if other != image.path:
+                msg = (
+                    f"{other} and {image.path} would both be written as {image.id!r}: rename one, or run them into "
+                    "two output folders"
+                )
+                raise DataError(msg)
+    return tuple(ImageFile(image_id, found[image_id]) for image_id in sorted(found))
+
+
+def check_output_folder(inputs: Sequence[Path], out: Path) -> None:
+    """Refuse to write masks among the images.
+
+    Raises:
+        SettingsError: `out` is one of the input folders, or the folder of an input file.
+    """
+    for entry in inputs:
+        folder = entry if entry.is_dir() else entry.parent
+        if folder.resolve() == out.resolve():
+            msg = f"--out {out} is where the images lie: masks would mix with them; choose another folder"
+            raise SettingsError(msg)
+
+
+def _images_of(entry: Path) -> Iterator[ImageFile]:
+    if entry.is_file():
+        yield ImageFile(entry.stem, entry)
+        return
+    if not entry.is_dir():
+        msg = f"{entry}: no such file or folder; give the folder of the images, or an image"
+        raise DataError(msg)
+    for path in entry.rglob("*"):
+        relative = path.relative_to(entry)
+        if path.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in relative.parts):
+            continue
+        if path.is_file():
+            yield ImageFile(relative.with_suffix("").as_posix(), path)

@@ -1,0 +1,117 @@
+"""Reads images of every common kind as upright 8-bit RGB."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from semples_cli.errors import DataError
+
+DEFAULT_MAX_PIXELS = 100_000_000
+
+ImageArray = npt.NDArray[np.uint8]
+
+_ORIENTATION_TAG = 0x0112
+_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_DAMAGE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    TypeError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+def read_image(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageArray:
+    """Read one image: EXIF orientation applied, alpha composited on white, 16 bits scaled to 8, first frame only.
+
+    Args:
+        path: The file.
+        max_pixels: Refuse larger images before they are decoded.
+
+    Returns:
+        (H, W, 3) uint8 RGB, contiguous and writable.
+
+    Raises:
+        DataError: The file is missing, damaged, truncated, too large, or of a kind that has no 8-bit reading.
+    """
+    with _opened(path) as image:
+        _check_pixels(path, image, max_pixels)
+        try:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            return np.array(_to_rgb(path, upright))
+        except _DAMAGE as error:
+            raise DataError(_damage_message(path, error)) from None
+
+
+def read_image_size(path: Path) -> tuple[int, int]:
+    """(H, W) of the upright image, from the header alone.
+
+    Raises:
+        DataError: The file is missing or is no image.
+    """
+    with _opened(path) as image:
+        try:
+            turned = image.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8)
+        except _DAMAGE as error:
+            raise DataError(_damage_message(path, error)) from None
+        width, height = image.size
+    return (width, height) if turned else (height, width)
+
+
+def _opened(path: Path) -> Image.Image:
+    # Pillow's own limit only warns at first; ours is checked before anything is decoded.
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        return Image.open(path)
+    except FileNotFoundError:
+        msg = f"{path}: no such image"
+        raise DataError(msg) from None
+    except UnidentifiedImageError:
+        msg = f"{path}: not an image that can be read; convert it to PNG or JPEG, or take it out of the folder"
+        raise DataError(msg) from None
+    except _DAMAGE as error:
+        raise DataError(_damage_message(path, error)) from None
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_pixels(path: Path, image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        msg = (
+            f"{path}: {height} × {width} is {width * height} pixels, more than the {max_pixels} allowed; shrink it, "
+            f"or allow it by --max-pixels {width * height}"
+        )
+        raise DataError(msg)
+
+
+def _damage_message(path: Path, error: Exception) -> str:
+    return f"{path}: damaged or incomplete image ({error}); get the file again, or take it out of the folder"
+
+
+def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
+    if image.mode in _SIXTEEN_BIT:
+        return _sixteen_to_eight(path, image).convert("RGB")
+    if image.mode == "F":
+        msg = f"{path}: floating-point pixels have no agreed range; convert the image to 8 or 16 bits"
+        raise DataError(msg)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _sixteen_to_eight(path: Path, image: Image.Image) -> Image.Image:
+    """Scale 0..65535 to 0..255; Pillow's own conversion would saturate everything above 255."""
+    values = np.asarray(image).astype(np.int64)
+    if values.size and not 0 <= values.min() <= values.max() <= 65535:
+        msg = f"{path}: pixel values from {values.min()} to {values.max()} do not fit 16 bits; convert the image to 8 bits"
+        raise DataError(msg)
+    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
