@@ -112,6 +112,6 @@ def _sixteen_to_eight(path: Path, image: Image.Image) -> Image.Image:
     """Scale 0..65535 to 0..255; Pillow's own conversion would saturate everything above 255."""
     values = np.asarray(image).astype(np.int64)
     if values.size and not 0 <= values.min() <= values.max() <= 65535:
-        msg = f"{path}: pixel values from {values.min()} to {values.max()} do not fit 16 bits; convert the image to 8 bits"
+        msg = f"{path}: pixel values from {values.min()} to {values.max()} do not fit 16 bits; convert it to 8"
         raise DataError(msg)
     return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
