@@ -8,6 +8,7 @@ from semples_cli import __version__
 from semples_cli.cli.crf import crf_cli
 from semples_cli.cli.demo_data import demo_data_cli
 from semples_cli.cli.evaluate import evaluate_cli
+from semples_cli.cli.models import models_app
 
 app = typer.Typer(
     name="semples",
@@ -37,3 +38,4 @@ def main(
 app.command("demo-data")(demo_data_cli)
 app.command("crf")(crf_cli)
 app.command("evaluate")(evaluate_cli)
+app.add_typer(models_app, name="models")

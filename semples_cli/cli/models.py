@@ -1,0 +1,69 @@
+"""`semples models`: which CLIPs there are, bringing their weights here, and opening OpenAI's own archives."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from semples_cli.cli.console import error_border, print_json, print_table, say
+from semples_cli.config import DEFAULT_MODEL, DEFAULT_WEIGHTS
+
+models_app = typer.Typer(help="Find, download and convert CLIP weights.", no_args_is_help=True)
+
+
+@models_app.command("list")
+@error_border
+def list_cli(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+) -> None:
+    """List the supported architectures and the tags of their pretrained weights.
+
+    Example: semples models list
+    """
+    from semples_cli.engine.build import model_names, model_tags
+
+    tags = {name: model_tags(name) for name in model_names()}
+    if as_json:
+        print_json({"models": [{"model": name, "weights": list(of_name)} for name, of_name in tags.items()]})
+        return
+    table = Table("--model", "--weights")
+    for name, of_name in tags.items():
+        table.add_row(name, ", ".join(of_name) or "none: bring a file")
+    print_table(table)
+
+
+@models_app.command("pull")
+@error_border
+def pull_cli(
+    model: Annotated[str, typer.Option(help="Architecture; see `semples models list`.")] = DEFAULT_MODEL,
+    weights: Annotated[str, typer.Option(help="Tag of the pretrained weights.")] = DEFAULT_WEIGHTS,
+) -> None:
+    """Download pretrained weights into the Hugging Face cache; later commands need no network.
+
+    Example: semples models pull --model ViT-B-16 --weights openai
+    """
+    from semples_cli.engine.build import pull_model
+
+    typer.echo(pull_model(model, weights))
+
+
+@models_app.command("convert")
+@error_border
+def convert_cli(
+    archive: Annotated[Path, typer.Argument(help="TorchScript archive, such as OpenAI's ViT-B-16.pt.")],
+    out: Annotated[Path, typer.Option(help="Model directory to write; made if missing.")],
+    model: Annotated[str, typer.Option(help="Architecture of the archive.")] = DEFAULT_MODEL,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run the code inside the archive: opening one cannot do without.")
+    ] = False,
+) -> None:
+    """Make a model directory of OpenAI's own archive; give it to other commands as --weights.
+
+    Example: semples models convert ViT-B-16.pt --out clip-b16/ --trust
+    """
+    from semples_cli.engine.convert import convert_archive
+
+    written = convert_archive(archive, model, out, trust=trust)
+    typer.echo(out)
+    say(f"licence: {written.licence}; next: semples cams images/ --out masks/ --weights {out}")

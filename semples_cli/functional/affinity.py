@@ -1,0 +1,92 @@
+"""Class-aware attention-based affinity: spreads a map along the attention between patches.
+
+Source: CLIP-ES (Lin et al. 2023, arXiv 2212.09506, section 3.3); the doubly normalised matrix is Sinkhorn's.
+
+Letters: K classes, P = h·w patches in row-major order.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+
+from semples_cli.functional.cam import min_max
+
+SINKHORN_ROUNDS = 3
+EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
+
+
+def symmetric_affinity(attention: torch.Tensor) -> torch.Tensor:
+    r"""Divide by column sums, then by row sums, three times; then average with the transpose.
+
+    .. math:: A \leftarrow A / \textstyle\sum_i A_{ij},\quad A \leftarrow A / \sum_j A_{ij};\qquad (A + A^\top) / 2
+
+    Args:
+        attention: (..., P, P), positive: [i, j] is how much patch i looks at patch j.
+
+    Returns:
+        (..., P, P), symmetric.
+
+    Example:
+        >>> symmetric_affinity(torch.tensor([[1.0, 3.0], [3.0, 9.0]]))
+        tensor([[0.5000, 0.5000],
+                [0.5000, 0.5000]])
+    """
+    for _ in range(SINKHORN_ROUNDS):
+        attention = attention / attention.sum(dim=-2, keepdim=True)
+        attention = attention / attention.sum(dim=-1, keepdim=True)
+    return (attention + attention.transpose(-1, -2)) / 2
+
+
+def box_mask(scores: npt.NDArray[np.float32], threshold: float) -> npt.NDArray[np.bool_]:
+    """Where affinity may reach from: inside the boxes around the map's components above a threshold.
+
+    Components are 8-connected: patches that touch at a corner belong together.
+
+    Args:
+        scores: (h, w) in [0, 1].
+        threshold: In [0, 1]; a score must be above it.
+
+    Returns:
+        (h, w) bool.
+
+    Example:
+        >>> scores = np.float32([[0.9, 0.0, 0.0], [0.0, 0.9, 0.0], [0.0, 0.0, 0.3]])
+        >>> box_mask(scores, 0.4).astype(int)
+        array([[1, 1, 0],
+               [1, 1, 0],
+               [0, 0, 0]])
+    """
+    labels, _ = ndimage.label(scores > threshold, structure=EIGHT_NEIGHBOURS)
+    mask = np.zeros(scores.shape, dtype=bool)
+    for box in ndimage.find_objects(labels):
+        mask[box] = True
+    return mask
+
+
+def propagate(maps: torch.Tensor, affinity: torch.Tensor, *, steps: int, box_threshold: float) -> torch.Tensor:
+    """Multiply each map by the affinity squared `steps` times, columns outside the map's boxes left out; min-max.
+
+    Leaving a column out of A is the same as zeroing that patch of the map, and A squared times m is A (A m): 2^steps
+    products with vectors take the place of matrix products.
+
+    Args:
+        maps: (K, h, w) in [0, 1].
+        affinity: (P, P) from `symmetric_affinity`.
+        steps: Squarings; 0 uses the affinity as it is.
+        box_threshold: In [0, 1]: see `box_mask`.
+
+    Returns:
+        (K, h, w) in [0, 1]; a map with nothing above the threshold becomes 0.
+
+    Example:
+        >>> spread = propagate(torch.tensor([[[1.0, 0.5]]]), torch.tensor([[0.9, 0.1], [0.1, 0.9]]), steps=0,
+        ...     box_threshold=0.6)
+        >>> spread
+        tensor([[[1., 0.]]])
+    """
+    boxes = np.stack([box_mask(m, box_threshold) for m in maps.float().cpu().numpy()])
+    columns = (maps * torch.from_numpy(boxes).to(maps.device)).flatten(1).T
+    for _ in range(2**steps):
+        columns = affinity @ columns
+    return min_max(columns.T.reshape(maps.shape))
