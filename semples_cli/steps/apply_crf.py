@@ -62,7 +62,7 @@ def apply_crf(
     crf_backend()
     origin = open_source(source, kind or find_kind(source), settings)
     pictures, inputs = find_pictures(images, origin)
-    check_out(out, origin, pictures)
+    check_out(out, origin, inputs)
     run, record = RunFolder(out), _record(origin, inputs, settings)
     with Manifest(run, overwrite=overwrite) as manifest:
         check_same_run(None if overwrite else read_run_record(out), record)
@@ -75,14 +75,14 @@ def apply_crf(
     return ledger.summary()
 
 
-def _record(origin: CrfSource, inputs: list[str], settings: CrfSettings) -> dict[str, object]:
+def _record(origin: CrfSource, inputs: list[Path], settings: CrfSettings) -> dict[str, object]:
     return {
         "command": "crf",
         "settings": asdict(settings),
         "source": str(origin.folder.absolute()),
         "source_kind": origin.kind,
         "background_score": origin.background_score,
-        "inputs": inputs,
+        "inputs": [str(path) for path in inputs],
         "classes": origin.record.get("classes"),
         "engine": origin.record.get("engine"),  # the licence of the weights goes with what was made by them
     }

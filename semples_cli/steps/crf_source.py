@@ -9,7 +9,7 @@ from semples_cli.artifacts.cam_store import find_cams
 from semples_cli.artifacts.mask_png import find_masks
 from semples_cli.artifacts.run_folder import RunFolder, read_run_record
 from semples_cli.config import CrfSettings
-from semples_cli.data.image_folder import ImageFile, find_images
+from semples_cli.data.image_folder import ImageFile, check_output_folder, find_images
 from semples_cli.errors import ArtifactError, DataError, SettingsError
 
 KINDS = ("cams", "masks")
@@ -75,7 +75,7 @@ def _background_score(folder: Path, record: Mapping[str, Any]) -> float:
     return float(score)
 
 
-def find_pictures(images: Sequence[ImageFile] | Path | None, origin: CrfSource) -> tuple[dict[str, Path], list[str]]:
+def find_pictures(images: Sequence[ImageFile] | Path | None, origin: CrfSource) -> tuple[dict[str, Path], list[Path]]:
     """Find the images.
 
     Args:
@@ -104,7 +104,7 @@ def find_pictures(images: Sequence[ImageFile] | Path | None, origin: CrfSource) 
             f"{origin.folder} are {_some(origin.files)}; give the image folder that they were made from"
         )
         raise DataError(msg)
-    return pictures, [str(path.absolute()) for path in inputs]
+    return pictures, [path.absolute() for path in inputs]
 
 
 def _some(ids: Mapping[str, Path]) -> str:
@@ -115,7 +115,7 @@ def _root(image: ImageFile) -> Path:
     return image.path.absolute().parents[image.id.count("/")]
 
 
-def check_out(out: Path, origin: CrfSource, pictures: Mapping[str, Path]) -> None:
+def check_out(out: Path, origin: CrfSource, inputs: Sequence[Path]) -> None:
     """Refuse an output folder in which something that is read would be replaced, or found as input the next time.
 
     Raises:
@@ -125,7 +125,4 @@ def check_out(out: Path, origin: CrfSource, pictures: Mapping[str, Path]) -> Non
     if target.is_relative_to(source) or source.is_relative_to(target):
         msg = f"--out {out} and {origin.folder} lie inside each other: choose a folder apart from the one that is read"
         raise SettingsError(msg)
-    roots = {_root(ImageFile(item, path)) for item, path in pictures.items()}
-    if target in {root.resolve() for root in roots}:
-        msg = f"--out {out} is the folder of the images, whose PNGs the masks would replace: choose another"
-        raise SettingsError(msg)
+    check_output_folder(inputs, out)

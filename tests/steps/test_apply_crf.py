@@ -394,7 +394,7 @@ def test_an_output_that_holds_or_lies_in_the_source_is_refused(world, out):
 
 def test_an_output_that_would_replace_the_images_is_refused(world):
     before = masks_of(world / "images")
-    with pytest.raises(SettingsError, match=r"is the folder of the images, .* choose another"):
+    with pytest.raises(SettingsError, match=r"is where the images lie: .* choose another folder"):
         crf(world, out="images")
     assert masks_of(world / "images") == before
 
