@@ -8,13 +8,13 @@ import crf_tasks
 import numpy as np
 import pytest
 from PIL import Image
-from semples_cli.data.image_folder import ImageFile
 
 from semples_cli.artifacts.cam_store import read_cam, write_cam
 from semples_cli.artifacts.manifest import Manifest, read_manifest
 from semples_cli.artifacts.mask_png import find_masks, read_mask, write_mask
 from semples_cli.artifacts.run_folder import RunFolder, class_record, read_class_set, read_run_record, write_run_record
 from semples_cli.config import CRF_PRESETS
+from semples_cli.data.image_folder import ImageFile
 from semples_cli.errors import ArtifactError, DataError, EngineError, SettingsError
 from semples_cli.functional.crf import DenseCrf, refine_labels, refine_scores
 from semples_cli.functional.masks import resize_scores, seed_mask
