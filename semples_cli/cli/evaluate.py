@@ -33,9 +33,7 @@ def evaluate_cli(
     ],
     classes: Annotated[
         str | None,
-        typer.Option(
-            help="Class list: a file with one name a line, or the name of a built-in list. By default the run's own."
-        ),
+        typer.Option(help="Class list: a file with one name a line, or voc12, coco14. By default the run's own."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.json and CSV files.")] = None,
     cams: Annotated[
