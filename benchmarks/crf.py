@@ -20,7 +20,6 @@ import numpy as np
 from PIL import Image
 from pydensecrf.densecrf import DenseCRF2D
 from pydensecrf.utils import unary_from_labels
-from sklearn.datasets import load_sample_image
 
 from semples_cli.artifacts.mask_png import read_mask, write_mask
 from semples_cli.config import CRF_PRESETS
@@ -34,6 +33,9 @@ SETTINGS = CRF_PRESETS["semples-voc"]
 
 def make_inputs(folder, count):
     """Crops of two photographs, as JPEG, and masks of smooth random regions."""
+    # Not at the top: each worker process imports this file again, and would wait for scikit-learn.
+    from sklearn.datasets import load_sample_image
+
     rng = np.random.default_rng(0)
     photographs = [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
     (folder / "images").mkdir()
