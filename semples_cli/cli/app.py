@@ -6,6 +6,7 @@ import typer
 
 from semples_cli import __version__
 from semples_cli.cli.crf import crf_cli
+from semples_cli.cli.demo import demo_cli
 from semples_cli.cli.demo_data import demo_data_cli
 from semples_cli.cli.evaluate import evaluate_cli
 from semples_cli.cli.models import models_app
@@ -35,6 +36,7 @@ def main(
     del version
 
 
+app.command("demo")(demo_cli)
 app.command("demo-data")(demo_data_cli)
 app.command("crf")(crf_cli)
 app.command("evaluate")(evaluate_cli)

@@ -32,7 +32,7 @@ def demo_data_cli(
 
     Ten objects on ten backgrounds, each object usually on its own: boats on the sea, trains on the railway.
 
-    Example: semples demo-data --out world/ --num-images 1000 --bias 0.6
+    Example: semples demo-data --out world/ --num-images 50 --bias 0.6
     """
     from semples_cli.steps.render_demo import render_demo
 

@@ -1,9 +1,19 @@
 import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from semples_cli.cli.app import app
+from semples_cli.config import EngineSettings, WorldSettings
+from semples_cli.demo.model import DEMO_CAM_SETTINGS, model_dir
+from semples_cli.errors import SettingsError
+from semples_cli.steps.run_demo import DemoResult, DemoStage
+from semples_cli.types import RunSummary
 
 
 @pytest.fixture
@@ -63,3 +73,118 @@ def test_demo_data_refuses_values_out_of_range(semples, tmp_path, option, value,
     assert result.exit_code == 2
     assert said in result.stderr
     assert not (tmp_path / "world").exists()
+
+
+SEEDS = DemoStage("seeds", 0.3512, 0.4004, 0.37, 0.25, RunSummary(5, 0, (), (), 1.0))
+CRF = DemoStage("crf", 0.45, None, None, math.nan, RunSummary(2, 3, (), (), 1.0))
+
+
+@pytest.fixture
+def fake_run(monkeypatch):
+    """In place of the step and of the engine: keeps what it was called with, and ends as told."""
+    calls = SimpleNamespace(stages=(SEEDS, CRF), error=None)
+
+    def run(out, world, engine, cam_settings, **options):
+        calls.out, calls.world, calls.engine, calls.cam_settings, calls.options = (
+            out,
+            world,
+            engine,
+            cam_settings,
+            options,
+        )
+        options["begin"]("world")(1, 2)
+        options["begin"]("seeds")(2, 2)
+        if calls.error:
+            raise calls.error
+        return DemoResult(world, calls.stages, out / "report.json", out / "overview.png")
+
+    monkeypatch.setattr("semples_cli.steps.run_demo.run_demo", run)
+    monkeypatch.setattr("semples_cli.engine.build.build_engine", lambda settings: settings)
+    return calls
+
+
+def test_demo_prints_one_table_and_says_that_it_is_not_voc(semples, fake_run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    result = semples("demo", "--out", "somewhere")
+    assert result.exit_code == 0
+    rows = {cells[0]: cells[1:] for line in result.stdout.splitlines() if (cells := re.findall(r"[\w.-]+", line))}
+    assert rows["seeds"] == ["35.1", "40.0", "0.37", "25.0"]
+    assert rows["crf"] == ["45.0", "-", "-", "-"]
+    assert "seed 0, pairing 0, bias 0.9, 200 images" in result.stdout
+    assert "not of VOC" in result.stdout
+    assert "somewhere/overview.png" in result.stderr
+    assert "5 masks of seeds written" in result.stderr
+    assert "3 kept from an earlier run" in result.stderr
+
+
+def test_demo_json_is_all_of_stdout_and_has_shares_of_1(semples, fake_run):
+    result = semples("demo", "--json", "--seed", 7)
+    document = json.loads(result.stdout)
+    assert document["stages"] == [
+        {"name": "seeds", "miou": 0.3512, "miou_best": 0.4004, "best_background_score": 0.37, "leakage": 0.25},
+        {"name": "crf", "miou": 0.45, "miou_best": None, "best_background_score": None, "leakage": None},
+    ]
+    assert document["world"]["seed"] == 7
+    assert "not of VOC" in document["note"]
+
+
+def test_demo_options_reach_the_step(semples, fake_run):
+    options = ("--seed", 3, "--pairing", 2, "--bias", 0.5, "--num-images", 12, "--workers", 2, "--overwrite")
+    assert semples("demo", "--out", "there", *options).exit_code == 0
+    assert fake_run.out == Path("there")
+    assert fake_run.world == WorldSettings(seed=3, num_images=12, bias=0.5, pairing=2)
+    assert fake_run.cam_settings == DEMO_CAM_SETTINGS
+    assert (fake_run.options["workers"], fake_run.options["overwrite"]) == (2, True)
+
+
+def test_demo_uses_the_built_in_model_at_one_precision_everywhere(semples, fake_run):
+    semples("demo")
+    assert fake_run.out == Path("demo-out")
+    assert fake_run.engine == EngineSettings(weights=str(model_dir()), device="cpu", precision="fp32")
+
+
+def test_demo_with_failed_items_ends_with_3_and_lists_them(semples, fake_run):
+    fake_run.stages = (SEEDS, replace(CRF, summary=RunSummary(4, 0, (), (("0_0_000002", "no memory"),), 1.0)))
+    result = semples("demo")
+    assert result.exit_code == 3
+    assert "0_0_000002: no memory" in result.stderr
+    assert "seeds" in result.stdout
+
+
+def test_demo_shows_an_error_as_one_line(semples, fake_run):
+    fake_run.error = SettingsError("demo-out/world holds another world: choose another --out, or --overwrite")
+    result = semples("demo")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "holds another world" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--num-images", 0), ("--bias", -0.1), ("--seed", -2), ("--pairing", -1)]
+)
+def test_demo_refuses_values_out_of_range_before_any_work(semples, fake_run, option, value):
+    assert semples("demo", option, value).exit_code == 2
+    assert not hasattr(fake_run, "world")
+
+
+@pytest.mark.parametrize("command", ["demo", "demo-data"])
+def test_the_example_in_the_help_runs(semples, command, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    example = re.search(r"Example: semples (.+?)\s*$", semples(command, "--help").stdout, re.MULTILINE).group(1)
+    assert example.split()[0] == command
+    monkeypatch.chdir(tmp_path)
+    result = semples(*example.split())
+    assert result.exit_code == 0, result.stderr
+    assert any(tmp_path.rglob("JPEGImages/*.png"))
+
+
+def test_the_built_in_model_finds_objects_in_a_world_that_it_was_not_trained_on(semples, tmp_path):
+    result = semples("demo", "--out", tmp_path, "--num-images", 40, "--seed", 1, "--workers", 1, "--json")
+    assert result.exit_code == 0, result.stderr
+    seeds, crf = json.loads(result.stdout)["stages"]
+    assert (seeds["name"], crf["name"]) == ("seeds", "crf")
+    assert 0.2 < seeds["miou"] <= seeds["miou_best"]  # all background scores below 0.08
+    assert crf["miou"] > 0.2
+    assert (tmp_path / "overview.png").is_file()
+    assert len(list((tmp_path / "crf" / "overlays").glob("*.png"))) == 40
