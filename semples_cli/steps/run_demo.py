@@ -136,9 +136,9 @@ def run_demo(
         SettingsError: `out` holds another world and `overwrite` is off.
     """
     folder = out / "world"
+    render_demo(folder, world, overwrite=overwrite, progress=begin("world"))
     if overwrite:
         _remove_stages(out)
-    render_demo(folder, world, overwrite=overwrite, progress=begin("world"))
     data = load_dataset(data=folder)
     run = DemoRun(out, data, folder, engine, cam_settings, crf_settings, workers, overwrite, begin)
     stages = tuple(_measure(run, world, name, make(run)) for name, make in STAGES)

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# The pipeline by hand, a command for each step, on the built-in world with the built-in model: nothing is downloaded.
+# Usage: bash run.sh [FOLDER [NUM_IMAGES]]
+set -euo pipefail
+
+out=${1:-quickstart-out}
+num_images=${2:-100}
+model=$(python -c "from semples_cli.demo.model import model_dir; print(model_dir())")
+
+# Images with labels, and ground truth that only `evaluate` reads.
+semples demo-data --out "$out/world" --num-images "$num_images"
+
+# Labels -> CAMs -> seed masks. In this tiny CLIP the first layer's attention spreads a CAM best.
+semples cams --data "$out/world" --weights "$model" --affinity-layers first:1 --out "$out/seeds" --overlay
+
+# CAMs + colours -> sharper masks. The published widths are for photographs of 500 pixels; these images have 64.
+semples crf "$out/seeds" --images "$out/world/JPEGImages" --bilateral 16 13 4 --out "$out/crf" --overlay
+
+# How good are they?
+semples evaluate "$out/seeds" "$out/world" --out "$out/report-seeds"
+semples evaluate "$out/crf" "$out/world" --out "$out/report-crf"
