@@ -49,8 +49,8 @@ def read_onehot_csv(path: Path, lines: tuple[CsvLine, ...], class_set: ClassSet 
         names = [name for k, name in columns.items() if line.cells[k].casefold() in PRESENT]
         table.add(line.cells[image], names, line.line, 1)
     extra = f"; {uncertain} cells of -1 (uncertain) taken as absent" if uncertain else ""
-    names = tuple(name for name in columns.values() if name != BACKGROUND)
-    return table.finish("one-hot CSV", names, extra)
+    classes = tuple(name for name in columns.values() if name != BACKGROUND)
+    return table.finish("one-hot CSV", classes, extra)
 
 
 def _first_wrong(line: CsvLine, columns: dict[int, str]) -> int | None:
