@@ -1,0 +1,152 @@
+"""One batch of `make_cams`: what is left to do is read, and what was made of it is written, both in threads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from semples_cli.artifacts.cam_store import SUFFIX, stored_scores, write_cam
+from semples_cli.artifacts.manifest import FileIdentity, Manifest, item_key
+from semples_cli.artifacts.mask_png import write_mask
+from semples_cli.artifacts.overlay_png import write_overlay
+from semples_cli.artifacts.run_folder import RunFolder
+from semples_cli.config import CamSettings
+from semples_cli.data.images import read_image
+from semples_cli.errors import SemplesError
+from semples_cli.functional.masks import resize_scores, seed_mask
+from semples_cli.steps.plan_batches import Batch, describe
+from semples_cli.types import Cam, ClassSet, FloatArray, Sample
+
+
+@dataclass
+class CamJob:
+    """One image on its way through a batch.
+
+    Attributes:
+        sample: The image and its classes.
+        files: Identity of the image file.
+        key: Manifest key.
+        done: An earlier run did it.
+        image: (H, W, 3) uint8; None as long as it is not read.
+        trouble: Why it cannot be done; '' if it can.
+        seconds: Time spent on it so far.
+    """
+
+    sample: Sample
+    files: tuple[FileIdentity, ...] = ()
+    key: str = ""
+    done: bool = False
+    image: npt.NDArray[np.uint8] | None = None
+    trouble: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class CamOutput:
+    """What is written for each image, and where.
+
+    Attributes:
+        run: The run folder.
+        settings: How CAMs are made.
+        overlays: Also write pictures of image and mask.
+        mask_mode: 'palette' or 'L'.
+        max_pixels: Larger images are refused.
+    """
+
+    run: RunFolder
+    settings: CamSettings
+    overlays: bool
+    mask_mode: str
+    max_pixels: int
+
+    def cam_path(self, sample_id: str) -> Path:
+        """Where the CAM of an image lies."""
+        return self.run.cams / f"{sample_id}{SUFFIX}"
+
+    def is_whole(self, sample_id: str) -> bool:
+        """Whether everything but the mask, which the manifest knows of, exists."""
+        return self.cam_path(sample_id).is_file() and (not self.overlays or self.run.overlay_path(sample_id).is_file())
+
+    def remove_cam(self, sample_id: str) -> None:
+        """Take away what an earlier run left of an image that this one leaves out; the ledger removes its mask."""
+        self.cam_path(sample_id).unlink(missing_ok=True)
+
+    def write(self, sample: Sample, image: npt.NDArray[np.uint8], scores: FloatArray) -> Path:
+        """Write CAM, mask and overlay of one image, each whole or not at all.
+
+        The mask is cut from the scores as they are stored, so that the same one comes out of the CAM later.
+
+        Args:
+            sample: The image and its classes.
+            image: (H, W, 3) uint8.
+            scores: (K, h, w) float32 in [0, 1].
+
+        Returns:
+            The mask.
+        """
+        size = (image.shape[0], image.shape[1])
+        cam = Cam(sample.id, np.array(sample.class_indices, np.int64), stored_scores(scores), size)
+        write_cam(self.run.cams, cam, asdict(self.settings))
+        values = seed_mask(resize_scores(cam.scores, size), cam.class_indices, self.settings.background_score)
+        overlay = self.run.overlay_path(sample.id)
+        if self.overlays:
+            write_overlay(overlay, image, values)
+        else:
+            overlay.unlink(missing_ok=True)  # of an earlier run with other settings
+        mask = self.run.mask_path(sample.id)
+        write_mask(mask, values, self.mask_mode)
+        return mask
+
+
+@dataclass(frozen=True)
+class BatchReader:
+    """Finds out what is left to do in a batch, and reads its images.
+
+    Attributes:
+        manifest: What earlier runs did.
+        output: Where it would lie.
+        class_set: The classes.
+        facts: From `shaping_facts`.
+    """
+
+    manifest: Manifest
+    output: CamOutput
+    class_set: ClassSet
+    facts: Mapping[str, Any]
+
+    def read(self, batch: Batch) -> list[CamJob]:
+        """Read the images of a batch if any is left to do: then all of them, because a batch is redone whole.
+
+        Returns:
+            Its items; those without image are done already, or in trouble.
+        """
+        jobs = [self._look_up(sample) for sample in batch]
+        self._load([job for job in jobs if not job.done])
+        if any(job.image is not None for job in jobs):
+            self._load([job for job in jobs if job.done])
+        return jobs
+
+    def _look_up(self, sample: Sample) -> CamJob:
+        try:
+            files = self.manifest.identify(sample.id, (sample.image_path,))
+        except OSError as error:
+            return CamJob(sample, trouble=describe(error))
+        classes = [(k, self.class_set.names[k - 1], self.class_set.prompt_names[k - 1]) for k in sample.class_indices]
+        key = item_key(files, {**self.facts, "classes": classes})
+        done = self.manifest.is_done(sample.id, key) and self.output.is_whole(sample.id)
+        return CamJob(sample, files, key, done)
+
+    def _load(self, jobs: Sequence[CamJob]) -> None:
+        for job in jobs:
+            if job.trouble:
+                continue
+            started = perf_counter()
+            try:
+                job.image = read_image(job.sample.image_path, self.output.max_pixels)
+            except (SemplesError, OSError, MemoryError) as error:
+                job.trouble = describe(error)
+            job.seconds += perf_counter() - started

@@ -1,0 +1,83 @@
+"""The run.json of `make_cams`: what a run of CAMs was made with, and what of it changed since the last time."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from semples_cli.artifacts.run_folder import (
+    RunFolder,
+    check_same_run,
+    class_record,
+    read_run_record,
+    write_run_record,
+)
+from semples_cli.config import CamSettings
+from semples_cli.engine.clip import ClipEngine
+from semples_cli.types import ClassSet
+
+# Raise it whenever the same input and settings would give another CAM or mask: older items are then redone.
+STEP_VERSION = 1
+
+LONGEST_SHOWN = 24
+
+# Called with a sentence about what is not as one might expect; the command says it on stderr.
+Note = Callable[[str], None]
+
+
+def cam_record(
+    class_set: ClassSet, engine: ClipEngine, settings: CamSettings, mask_mode: str, inputs: Sequence[Path]
+) -> dict[str, Any]:
+    """What a run was made with, as `run.json` holds it."""
+    return {
+        "command": "cams",
+        "step_version": STEP_VERSION,
+        "settings": asdict(settings),
+        "mask_mode": mask_mode,
+        "classes": class_record(class_set),
+        "engine": engine.record,
+        "preprocess": {"mean": engine.preprocess.mean, "std": engine.preprocess.std},
+        "inputs": [str(path.absolute()) for path in inputs],
+    }
+
+
+def shaping_facts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """All in a record that shapes every mask: part of each item's key.
+
+    Device and batch size are no part of it. They move the last bits only, and a run may go on with others.
+    """
+    settings, engine = record.get("settings") or {}, record.get("engine") or {}
+    facts = {name: value for name, value in settings.items() if name != "batch_size"}
+    facts |= {name: engine.get(name) for name in ("weights_sha256", "quick_gelu", "precision")}
+    return facts | {name: record.get(name) for name in ("step_version", "mask_mode", "preprocess")}
+
+
+def begin_run(run: RunFolder, record: Mapping[str, Any], *, overwrite: bool, note: Note) -> None:
+    """Write run.json, and say what changed since an earlier run.
+
+    Args:
+        run: The run folder, locked.
+        record: From `cam_record`.
+        overwrite: Whatever was there before does not matter.
+        note: Called with a sentence if masks of an earlier run are made again.
+
+    Raises:
+        SettingsError: The folder belongs to another command, or its class list is another one.
+        ArtifactError: Its run.json is damaged.
+    """
+    previous = None if overwrite else read_run_record(run.root)
+    check_same_run(previous, record)
+    if previous is not None and (changes := _changes(previous, record)):
+        note(f"{run.root}: made again what an earlier run did, because of {', '.join(changes)}")
+    write_run_record(run, record)
+
+
+def _changes(previous: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+    before, now = ({**shaping_facts(each), **(each.get("classes") or {})} for each in (previous, record))
+    texts = [(name, json.dumps(before.get(name)), json.dumps(now[name])) for name in now]
+    return [
+        f"{name} {old} → {new}" if max(len(old), len(new)) <= LONGEST_SHOWN else f"other {name}"
+        for name, old, new in texts
+        if old != new
+    ]

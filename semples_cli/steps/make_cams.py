@@ -1,0 +1,197 @@
+"""Make CAMs and seed masks of labelled images, batch by batch, as a run folder that can be gone on with."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import numpy.typing as npt
+
+from semples_cli.artifacts.manifest import Manifest, ManifestEntry
+from semples_cli.artifacts.run_folder import OVERLAYS, RunFolder
+from semples_cli.config import MASK_MODES, CamSettings
+from semples_cli.data.image_folder import check_output_folder
+from semples_cli.data.images import DEFAULT_MAX_PIXELS
+from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.seeds import SeedGenerator
+from semples_cli.errors import DataError, SettingsError
+from semples_cli.steps.cam_batch import BatchReader, CamJob, CamOutput
+from semples_cli.steps.cam_record import Note, begin_run, cam_record, shaping_facts
+from semples_cli.steps.ledger import Ledger
+from semples_cli.steps.plan_batches import Batch, describe, plan_batches
+from semples_cli.steps.progress import tqdm_progress
+from semples_cli.types import ClassSet, FloatArray, Progress, RunSummary, Sample
+
+DEFAULT_SETTINGS = CamSettings()
+
+# What came out of a batch: (H, W, 3) uint8 and (K, h, w) float32.
+Made = tuple[CamJob, npt.NDArray[np.uint8], FloatArray]
+
+# Masks that a thread is writing.
+Writing = list[tuple[CamJob, Future[Path]]]
+
+
+def make_cams(
+    samples: Sequence[Sample],
+    class_set: ClassSet,
+    engine: ClipEngine,
+    out: Path,
+    settings: CamSettings = DEFAULT_SETTINGS,
+    *,
+    inputs: Sequence[Path] = (),
+    skipped: Sequence[tuple[str, str]] = (),
+    overwrite: bool = False,
+    overlays: bool = False,
+    mask_mode: str = "palette",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
+    note: Note | None = None,
+) -> RunSummary:
+    """Make the CAM and the seed mask of every image.
+
+    Args:
+        samples: Images and their classes; an image without classes gets an all-background mask.
+        class_set: The classes.
+        engine: A built CLIP.
+        out: Run folder to write; what an earlier run with the same settings finished there is kept.
+        settings: How CAMs are made.
+        inputs: Image files and folders as they were given, for later commands; without them, the folders that the
+            ids are relative to. None of them may be `out`.
+        skipped: (id, reason) of images that are left out on purpose, for the manifest.
+        overwrite: Do everything again.
+        overlays: Also write pictures of image and mask to `<out>/overlays/`.
+        mask_mode: 'palette' (VOC colours) or 'L' (grey levels that are the class indices).
+        max_pixels: Images with more pixels are refused.
+        progress: Called as (done, total); None draws a tqdm bar.
+        note: Called with a sentence about what is not as one might expect.
+
+    Returns:
+        How it ended. An image that could not be done is among `failed`, and the rest is done.
+
+    Raises:
+        SemplesError: Nothing can be done: `out` belongs to other classes, to another run, or holds the images; the
+            settings do not go with the model; not even one image fits into memory.
+    """
+    _check(samples, class_set, mask_mode)
+    roots = _roots(samples)
+    check_output_folder([*inputs, *roots], out)
+    note = note or _ignore
+    generator = SeedGenerator(engine, class_set, settings)
+    _say_dropped_words(generator, settings, note)
+    output = CamOutput(RunFolder(out), settings, overlays, mask_mode, max_pixels)
+    record = cam_record(class_set, engine, settings, mask_mode, inputs or roots)
+    with Manifest(output.run, overwrite=overwrite) as manifest:
+        begin_run(output.run, record, overwrite=overwrite, note=note)
+        ledger = Ledger(output.run, manifest, len(samples) + len(skipped), progress or tqdm_progress("cams"))
+        batches, unreadable = plan_batches(samples, settings, engine.patch_size)
+        for sample_id, reason in skipped:
+            output.remove_cam(sample_id)
+            ledger.skip(sample_id, reason)
+        for sample_id, reason in unreadable:
+            _fail(ledger, output, sample_id, reason)
+        reader = BatchReader(manifest, output, class_set, shaping_facts(record))
+        _make_batches(generator, reader, output, batches, ledger)
+    return ledger.summary()
+
+
+def _check(samples: Sequence[Sample], class_set: ClassSet, mask_mode: str) -> None:
+    if mask_mode not in MASK_MODES:
+        msg = f"mask mode {mask_mode!r}: choose one of {', '.join(MASK_MODES)}"
+        raise SettingsError(msg)
+    seen: dict[str, Path] = {}
+    for sample in samples:
+        if sample.id in seen:
+            both = f"{seen[sample.id]} and {sample.image_path}"
+            msg = f"{both} would both be written as {sample.id!r}: rename one, or list it once"
+            raise DataError(msg)
+        seen[sample.id] = sample.image_path
+        if sample.id.startswith(f"{OVERLAYS}/"):
+            msg = f"{sample.image_path}: its mask would lie among the overlay pictures; rename the folder {OVERLAYS!r}"
+            raise DataError(msg)
+        if sample.class_indices and sample.class_indices[-1] > len(class_set):
+            msg = f"{sample.id}: class index {sample.class_indices[-1]}, but there are only {len(class_set)} classes"
+            raise DataError(msg)
+
+
+def _roots(samples: Sequence[Sample]) -> list[Path]:
+    """Folders that the ids are relative to."""
+    depths = ((sample.image_path, sample.id.count("/")) for sample in samples)
+    return sorted({path.parents[depth] for path, depth in depths if depth < len(path.parents)})
+
+
+def _ignore(sentence: str) -> None:
+    del sentence
+
+
+def _say_dropped_words(generator: SeedGenerator, settings: CamSettings, note: Note) -> None:
+    if dropped := [word for word in settings.background_words if word not in generator.background_words]:
+        note(f"background words that are classes here are left out: {', '.join(dropped)}")
+
+
+def _make_batches(
+    generator: SeedGenerator, reader: BatchReader, output: CamOutput, batches: Sequence[Batch], ledger: Ledger
+) -> None:
+    """While the network works on one batch, the next is read and the last one written; no more are held."""
+    writing: Writing = []
+    with ThreadPoolExecutor(2) as threads:
+        for jobs in _read_ahead(reader, batches, threads):
+            made = _look(generator, jobs)
+            _enter_written(ledger, output, writing)
+            _enter_others(ledger, output, jobs)
+            _forget(ledger.manifest, [job for job, _, _ in made])
+            writing = [(job, threads.submit(output.write, job.sample, image, maps)) for job, image, maps in made]
+        _enter_written(ledger, output, writing)
+
+
+def _read_ahead(reader: BatchReader, batches: Sequence[Batch], threads: ThreadPoolExecutor) -> Iterator[list[CamJob]]:
+    ahead: Future[list[CamJob]] | None = None
+    for batch in batches:
+        current, ahead = ahead, threads.submit(reader.read, batch)
+        if current is not None:
+            yield current.result()
+    if ahead is not None:
+        yield ahead.result()
+
+
+def _look(generator: SeedGenerator, jobs: Sequence[CamJob]) -> list[Made]:
+    started = perf_counter()
+    fresh = [(job, job.image) for job in jobs if job.image is not None]
+    scores = generator.maps([image for _, image in fresh], [job.sample.class_indices for job, _ in fresh])
+    for job, _ in fresh:
+        job.seconds += (perf_counter() - started) / len(fresh)
+    return [(job, image, maps) for (job, image), maps in zip(fresh, scores, strict=True)]
+
+
+def _forget(manifest: Manifest, jobs: Sequence[CamJob]) -> None:
+    """Take back what the manifest says of files that are about to be replaced by others.
+
+    Otherwise a run that is interrupted between file and line, and then repeated with the settings of old, would take
+    the new file for the old one.
+    """
+    for job in jobs:
+        entry = manifest.entries.get(job.sample.id)
+        if entry is not None and entry.status == "ok" and entry.key != job.key:
+            manifest.append(ManifestEntry(job.sample.id, "failed", "interrupted while it was made again"))
+
+
+def _enter_written(ledger: Ledger, output: CamOutput, writing: Writing) -> None:
+    for job, written in writing:
+        if isinstance(error := written.exception(), OSError | MemoryError):
+            _fail(ledger, output, job.sample.id, describe(error))
+            continue
+        mask = written.result().relative_to(output.run.root).as_posix()
+        ledger.finish(ManifestEntry(job.sample.id, "ok", "", job.key, job.seconds, mask, files=job.files))
+
+
+def _enter_others(ledger: Ledger, output: CamOutput, jobs: Sequence[CamJob]) -> None:
+    for job in jobs:
+        if job.trouble:
+            _fail(ledger, output, job.sample.id, job.trouble)
+        elif job.image is None:
+            ledger.keep()
+
+
+def _fail(ledger: Ledger, output: CamOutput, sample_id: str, reason: str) -> None:
+    output.remove_cam(sample_id)
+    ledger.fail(sample_id, reason)
