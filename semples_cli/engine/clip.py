@@ -198,4 +198,4 @@ def _patch_attention(block: Any, tokens: torch.Tensor) -> torch.Tensor:  # noqa:
     for b in range(batch):
         for head in range(attention.num_heads):
             mean[b] += (query[b, head] @ key[b, head].T).float().softmax(-1)
-    return mean[:, 1:, 1:] / attention.num_heads
+    return mean[:, 1:, 1:].div_(attention.num_heads)

@@ -10,7 +10,8 @@ from semples_cli.engine.model_dir import UNKNOWN_LICENCE, ModelDir, write_model_
 from semples_cli.engine.weights import hash_file, is_torchscript
 from semples_cli.errors import EngineError, SettingsError
 
-ARCHIVE_ONLY = ("input_resolution", "context_length", "vocab_size")
+# OpenAI's three extra numbers, and the causal mask that traced open_clip models carry.
+ARCHIVE_ONLY = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 
 
 def convert_archive(archive: Path, model: str, folder: Path, *, trust: bool) -> ModelDir:
@@ -47,7 +48,7 @@ def convert_archive(archive: Path, model: str, folder: Path, *, trust: bool) -> 
 def _read_archive(archive: Path) -> dict[str, torch.Tensor]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit itself is deprecated; this format needs it
+            warnings.simplefilter("ignore")  # torch.jit is deprecated, and says so; this format is nothing else
             state = torch.jit.load(archive, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         msg = f"{archive}: torch cannot open the archive ({str(error).strip().splitlines()[0]}); bring the file again"

@@ -144,27 +144,31 @@ class SeedGenerator:
         """(K, h, w) in [0, 1] of each image at one scale: GradCAM, then affinity."""
         h, w = (side // self._engine.patch_size for side in pixels.shape[-2:])
         tokens, attentions = self._engine.tokens_before_last_block(pixels, self._layers)
-        affinity = self._affinity(attentions)
+        attention = self._mean(attentions)
         del attentions
         cams = self._grad_cams(tokens, classes)
         made = []
         for b, indices in enumerate(classes):
             maps = min_max(cams[b, : len(indices)].reshape(-1, h, w))
-            if affinity is not None:
-                settings = self._settings
-                maps = propagate(maps, affinity[b], steps=settings.affinity_steps, box_threshold=settings.box_threshold)
-            made.append(maps)
+            made.append(maps if attention is None else self._spread(maps, attention[b]))
         return made
 
+    def _spread(self, maps: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
+        """Affinity in float64 where the device has it: it is close to uniform, and min-max blows up what is left."""
+        exact = torch.float32 if maps.device.type == "mps" else torch.float64
+        affinity = symmetric_affinity(attention.to(exact))
+        settings = self._settings
+        return propagate(maps, affinity, steps=settings.affinity_steps, box_threshold=settings.box_threshold)
+
     @staticmethod
-    def _affinity(attentions: dict[int, torch.Tensor]) -> torch.Tensor | None:
-        """(B, P, P) from the mean attention of the chosen layers; None where none was chosen."""
+    def _mean(attentions: dict[int, torch.Tensor]) -> torch.Tensor | None:
+        """(B, P, P) mean over the chosen layers; None where none was chosen."""
         if not attentions:
             return None
         total = torch.zeros_like(next(iter(attentions.values())))
         for attention in attentions.values():  # not stacked: that would be all of them in memory twice
             total += attention
-        return symmetric_affinity(total / len(attentions))
+        return total / len(attentions)
 
     def _grad_cams(self, tokens: torch.Tensor, classes: Sequence[Sequence[int]]) -> torch.Tensor:
         """(B, K_max, P) GradCAMs; row k of an image is its k-th class, rows beyond its classes mean nothing.

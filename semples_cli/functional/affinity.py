@@ -72,12 +72,12 @@ def propagate(maps: torch.Tensor, affinity: torch.Tensor, *, steps: int, box_thr
 
     Args:
         maps: (K, h, w) in [0, 1].
-        affinity: (P, P) from `symmetric_affinity`.
+        affinity: (P, P) from `symmetric_affinity`; its dtype is that of the computation.
         steps: Squarings; 0 uses the affinity as it is.
         box_threshold: In [0, 1]: see `box_mask`.
 
     Returns:
-        (K, h, w) in [0, 1]; a map with nothing above the threshold becomes 0.
+        (K, h, w) in [0, 1], dtype of `maps`; a map with nothing above the threshold becomes 0.
 
     Example:
         >>> spread = propagate(torch.tensor([[[1.0, 0.5]]]), torch.tensor([[0.9, 0.1], [0.1, 0.9]]), steps=0,
@@ -86,7 +86,7 @@ def propagate(maps: torch.Tensor, affinity: torch.Tensor, *, steps: int, box_thr
         tensor([[[1., 0.]]])
     """
     boxes = np.stack([box_mask(m, box_threshold) for m in maps.float().cpu().numpy()])
-    columns = (maps * torch.from_numpy(boxes).to(maps.device)).flatten(1).T
+    columns = (maps * torch.from_numpy(boxes).to(maps.device)).flatten(1).T.to(affinity.dtype)
     for _ in range(2**steps):
         columns = affinity @ columns
-    return min_max(columns.T.reshape(maps.shape))
+    return min_max(columns.T.reshape(maps.shape)).to(maps.dtype)
