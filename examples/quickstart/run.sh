@@ -13,8 +13,9 @@ semples demo-data --out "$out/world" --num-images "$num_images"
 # Labels -> CAMs -> seed masks. In this tiny CLIP the first layer's attention spreads a CAM best.
 semples cams --data "$out/world" --weights "$model" --affinity-layers first:1 --out "$out/seeds" --overlay
 
-# CAMs + colours -> sharper masks. The published widths are for photographs of 500 pixels; these images have 64.
-semples crf "$out/seeds" --images "$out/world/JPEGImages" --bilateral 16 13 4 --out "$out/crf" --overlay
+# Seeds + colours -> sharper masks. The published widths are for photographs of 500 pixels; these images have 64.
+semples crf "$out/seeds" --out "$out/crf" --overlay \
+  --preset semples-coco --gaussian 0.75 3 --bilateral 12.5 13 10
 
 # How good are they?
 semples evaluate "$out/seeds" "$out/world" --out "$out/report-seeds"
