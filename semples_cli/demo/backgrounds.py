@@ -35,7 +35,7 @@ def paint_sky(rng: Rng, size: int) -> Canvas:
     y, _ = _grid(size)
     canvas = _fill(_colour(rng, 120, 175, 235), 0.7 * (y - 32))
     clouds = np.clip(smooth_noise(rng, size, 5) + 0.4 * smooth_noise(rng, size, 9) - 0.25, 0, 0.7)[..., None]
-    return canvas * (1 - clouds) + np.float32(245) * clouds
+    return (canvas * (1 - clouds) + 245 * clouds).astype(np.float32)
 
 
 def paint_tree(rng: Rng, size: int) -> Canvas:

@@ -72,3 +72,10 @@ def draw_captions(rng: Rng, present: npt.NDArray[np.bool_], num_pairs: int) -> l
         if len(here) >= 2:
             named.append(tuple(int(c) for c in rng.choice(here, 2, replace=False)))
     return [(draw_caption(rng, concepts), concepts) for concepts in named]
+
+
+def all_wordings() -> list[str]:
+    """Sentences that together hold every word that a caption can hold: what the tiny CLIP's token table has to keep."""
+    words = [word for concept in CONCEPTS for word in (concept, *SYNONYMS.get(concept, ()))]
+    sentences = [template.format(*([word] * template.count("{}"))) for template in SINGLE + DOUBLE for word in words]
+    return sentences + [f"{filler}." for filler in FILLERS]

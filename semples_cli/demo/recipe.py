@@ -1,5 +1,6 @@
 """How the tiny CLIP of the built-in world is made: architecture, pool of scenes, schedule."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,12 @@ TOKEN_WINDOW = 48
 
 MODEL_CONFIG: dict[str, Any] = {
     "embed_dim": 128,
+    "init_logit_scale": math.log(10),
+    "init_logit_bias": -5.0,
     "vision_cfg": {
         "image_size": IMAGE_SIZE,
         "patch_size": 4,
-        "layers": 4,
+        "layers": 3,
         "width": 128,
         "head_width": 32,
         "pool_type": "avg",
@@ -56,7 +59,7 @@ class DemoClipRecipe:
     partial_share: float = 0.5
     patch_dropout: float = 0.5
     num_pair_captions: int = 28
-    batch_size: int = 96
-    steps: int = 8_000
+    batch_size: int = 64
+    steps: int = 5_500
     learning_rate: float = 2e-3
     seed: int = 0

@@ -4,7 +4,7 @@ Three of open_clip's own conveniences are left out on purpose: its downloads (wh
 fallback to random weights, and its resizing of weights that do not fit. What is loaded is what was named, or an error.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,13 +15,15 @@ from torch import nn
 
 from semples_cli.config import EngineSettings
 from semples_cli.engine.clip import ClipEngine, Preprocess
-from semples_cli.engine.compact import expand_token_table
+from semples_cli.engine.compact import expand_token_table, seeded_token_table
 from semples_cli.engine.device import resolve_device, resolve_precision
 from semples_cli.engine.located import LocatedModel, locate_dir, locate_file, locate_tag
 from semples_cli.engine.model_dir import CLIP_MEAN, CLIP_STD
 from semples_cli.engine.supported import CLIP_VOCABULARY, check_supported, reasons_against
 from semples_cli.engine.weights import SUFFIXES, check_fit, pull_weights, read_state_dict
 from semples_cli.errors import EngineError
+
+Tokenizer = Callable[[list[str]], torch.Tensor]
 
 
 def build_engine(settings: EngineSettings) -> ClipEngine:
@@ -156,6 +158,30 @@ def instantiate(config: Mapping[str, Any], state: Mapping[str, torch.Tensor], wh
     window: int = model.context_length  # type: ignore[assignment]
     model.attn_mask = torch.full((window, window), float("-inf")).triu_(1)  # the one tensor that is not stored
     return model.eval().requires_grad_(False)
+
+
+def make_untrained(config: Mapping[str, Any], seed: int, patch_dropout: float) -> tuple[nn.Module, Tokenizer]:
+    """A CLIP with seeded random weights, to be trained, and its tokenizer.
+
+    Its token table is `compact.seeded_token_table`, so a compact directory of it comes back whole if it stays frozen.
+
+    Args:
+        config: open_clip's model config.
+        seed: Seeds the weights.
+        patch_dropout: Share of the patches left out while training.
+    """
+    import open_clip
+
+    config = deepcopy(dict(config))
+    for tower in ("vision_cfg", "text_cfg"):
+        config[tower]["block_type"] = "custom"
+    config["vision_cfg"]["patch_dropout"] = patch_dropout
+    torch.manual_seed(seed)
+    model: nn.Module = open_clip.CLIP(**config)
+    with torch.no_grad():
+        table = model.get_parameter("token_embedding.weight")
+        table.copy_(seeded_token_table(*table.shape))
+    return model, _tokenizer(config)
 
 
 def _tag_config(name: str, tag: str) -> dict[str, Any]:

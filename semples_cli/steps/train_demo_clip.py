@@ -1,46 +1,38 @@
 """Trains the tiny CLIP of the built-in world from rendered image-caption pairs."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from semples_cli.demo.captions import draw_captions
-from semples_cli.demo.recipe import DemoClipRecipe
+from semples_cli.demo.captions import all_wordings, draw_captions
+from semples_cli.demo.recipe import MODEL_CONFIG, DemoClipRecipe
 from semples_cli.demo.views import ViewPool, Views
+from semples_cli.engine.build import make_untrained
+from semples_cli.engine.compact import save_compact_model_dir
 from semples_cli.engine.contrastive import CaptionBatch, ContrastiveSettings, train_contrastive
+from semples_cli.engine.model_dir import CLIP_MEAN, CLIP_STD
 from semples_cli.steps.progress import tqdm_progress
 from semples_cli.types import Progress
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-
-Tokenizer = Callable[[list[str]], torch.Tensor]
+CHECKPOINT = "training.ckpt"
 
 
-def train_demo_clip(
-    model: Any,  # noqa: ANN401  # an open_clip CLIP, which is untyped
-    tokenizer: Tokenizer,
-    recipe: DemoClipRecipe,
-    checkpoint: Path,
-    *,
-    progress: Progress | None = None,
-) -> list[float]:
-    """Train an untrained CLIP on the built-in world, in place.
+def train_demo_clip(out: Path, recipe: DemoClipRecipe, *, progress: Progress | None = None) -> list[float]:
+    """Train a CLIP on the built-in world and write it as a model directory.
 
     Args:
-        model: CLIP made from `demo.recipe.MODEL_CONFIG`.
-        tokenizer: Its tokenizer.
+        out: Directory to write; `training.ckpt` beside the weights holds the state of an interrupted training, from
+            which the same command goes on to the same weights.
         recipe: Pool, schedule and seed.
-        checkpoint: State of an interrupted training; found again, it goes on from there to the same weights.
         progress: Called with (steps done, steps).
 
     Returns:
         The loss of every step.
     """
     progress = progress or tqdm_progress("train tiny CLIP")
+    out.mkdir(parents=True, exist_ok=True)
+    model, tokenizer = make_untrained(MODEL_CONFIG, recipe.seed, recipe.patch_dropout)
     pool = ViewPool(recipe.world, recipe.num_objects, recipe.num_backgrounds)
 
     def draw_batch(step: int, rng: np.random.Generator) -> CaptionBatch:
@@ -51,7 +43,10 @@ def train_demo_clip(
         return CaptionBatch(normalised_pixels(views), tokens, caption_signs(views, [named for _, named in captions]))
 
     settings = ContrastiveSettings(recipe.steps, recipe.learning_rate, seed=recipe.seed)
-    return train_contrastive(model, draw_batch, settings, checkpoint, progress)
+    losses = train_contrastive(model, draw_batch, settings, out / CHECKPOINT, progress)
+    token_rows = {int(token) for text in all_wordings() for token in tokenizer([text]).flatten()}
+    save_compact_model_dir(model, MODEL_CONFIG, token_rows, out, licence="Apache-2.0")
+    return losses
 
 
 def normalised_pixels(views: Views) -> torch.Tensor:
