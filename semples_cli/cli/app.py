@@ -5,11 +5,13 @@ from typing import Annotated
 import typer
 
 from semples_cli import __version__
+from semples_cli.cli.cams import cams_cli
 from semples_cli.cli.crf import crf_cli
 from semples_cli.cli.demo import demo_cli
 from semples_cli.cli.demo_data import demo_data_cli
 from semples_cli.cli.evaluate import evaluate_cli
 from semples_cli.cli.models import models_app
+from semples_cli.cli.train_demo_clip import train_demo_clip_cli
 
 app = typer.Typer(
     name="semples",
@@ -38,6 +40,8 @@ def main(
 
 app.command("demo")(demo_cli)
 app.command("demo-data")(demo_data_cli)
+app.command("cams")(cams_cli)
 app.command("crf")(crf_cli)
 app.command("evaluate")(evaluate_cli)
 app.add_typer(models_app, name="models")
+app.command("train-demo-clip", hidden=True)(train_demo_clip_cli)

@@ -1,5 +1,5 @@
 import pytest
-from conftest import CLASSES, PHOTOS
+from small_world import CLASSES, PHOTOS
 
 from semples_cli.config import CamSettings
 from semples_cli.errors import DataError

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CLASSES, PHOTOS
 from PIL import Image
+from small_world import CLASSES, PHOTOS
 
 from semples_cli.artifacts.cam_store import find_cams, read_cam, stored_scores
 from semples_cli.artifacts.manifest import Manifest, read_manifest

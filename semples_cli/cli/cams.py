@@ -1,0 +1,205 @@
+"""`semples cams`: images and image-level labels in, CAMs and seed masks out."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from semples_cli.cli import options
+from semples_cli.cli.console import (
+    EXIT_ITEMS_FAILED,
+    error_border,
+    print_json,
+    print_table,
+    progress_bar,
+    report_summary,
+    say,
+)
+from semples_cli.cli.loading import load_engine, take_stock
+from semples_cli.config import CamSettings, EngineSettings
+from semples_cli.data.images import DEFAULT_MAX_PIXELS
+from semples_cli.errors import SettingsError
+from semples_cli.types import RunSummary, Sample
+
+if TYPE_CHECKING:
+    from semples_cli.data.dataset import Dataset
+
+CAM_DEFAULTS = CamSettings()
+ENGINE_DEFAULTS = EngineSettings()
+NO_LABEL = "no label names it"
+
+
+@error_border
+def cams_cli(
+    out: options.OutOption,
+    images: Annotated[list[Path] | None, typer.Argument(help="Image files, or folders of images.")] = None,
+    labels: options.LabelsOption = None,
+    labels_format: options.LabelsFormatOption = "auto",
+    label: options.LabelOption = None,
+    classes: options.ClassesOption = None,
+    data: options.DataOption = None,
+    split: options.SplitOption = None,
+    limit: options.LimitOption = None,
+    strict: options.StrictOption = False,
+    model: options.ModelOption = ENGINE_DEFAULTS.model,
+    weights: options.WeightsOption = ENGINE_DEFAULTS.weights,
+    quick_gelu: options.QuickGeluOption = ENGINE_DEFAULTS.quick_gelu,
+    device: options.DeviceOption = ENGINE_DEFAULTS.device,
+    precision: options.PrecisionOption = ENGINE_DEFAULTS.precision,
+    size: options.SizeOption = CAM_DEFAULTS.size,
+    scales: options.ScalesOption = "1.0",
+    flips: options.FlipsOption = CAM_DEFAULTS.flips,
+    background_words: options.BackgroundWordsOption = "voc",
+    background_score: options.BackgroundScoreOption = CAM_DEFAULTS.background_score,
+    affinity_layers: options.AffinityLayersOption = CAM_DEFAULTS.affinity_layers,
+    affinity_steps: options.AffinityStepsOption = CAM_DEFAULTS.affinity_steps,
+    box_threshold: options.BoxThresholdOption = CAM_DEFAULTS.box_threshold,
+    batch_size: options.BatchSizeOption = CAM_DEFAULTS.batch_size,
+    mask_mode: options.MaskModeOption = "palette",
+    overlay: options.OverlayOption = False,
+    overwrite: options.OverwriteOption = False,
+    max_pixels: options.MaxPixelsOption = DEFAULT_MAX_PIXELS,
+    dry_run: options.DryRunOption = False,
+    as_json: options.JsonOption = False,
+    config: options.ConfigOption = None,
+) -> None:
+    """Make masks of what the labels name: CLIP's class activation maps, cut at a background score.
+
+    An image that is labelled with nothing gets an all-background mask; one that no label names is skipped.
+
+    Example: semples cams images/ --labels labels.csv --out masks/
+
+    Example: semples cams photo.jpg --label boat --out masks/ --overlay
+    """
+    from semples_cli.data.background_words import read_background_words
+    from semples_cli.data.dataset import load_dataset
+
+    del config  # its callback has put its values into the others
+    settings = CamSettings(
+        size=size,
+        scales=parse_scales(scales),
+        flips=flips,
+        background_words=read_background_words(background_words),
+        background_score=background_score,
+        affinity_layers=affinity_layers,
+        affinity_steps=affinity_steps,
+        box_threshold=box_threshold,
+        batch_size=batch_size,
+    )
+    wanted = EngineSettings(model, weights, quick_gelu, device, precision)
+    dataset = load_dataset(
+        images or (), labels=labels, labels_format=labels_format, classes=classes, data=data, split=split, label=label
+    )
+    take_stock(dataset)
+    job = CamsJob(dataset, dataset.samples[:limit], wanted, settings, overlay, mask_mode, max_pixels)
+    code = EXIT_ITEMS_FAILED if dataset.problems or (strict and dataset.unlabelled) else 0
+    if dry_run:
+        _estimate(job, as_json=as_json)
+    else:
+        code = max(code, _make(job, out, tuple(images or ()), overwrite=overwrite, as_json=as_json))
+    raise typer.Exit(code)
+
+
+@dataclass(frozen=True)
+class CamsJob:
+    """What the command line asks for, checked as far as that goes without the model.
+
+    Attributes:
+        dataset: What was recognised.
+        samples: Its images, as many as --limit leaves.
+        engine: The CLIP to load.
+        settings: How CAMs are made.
+        overlays: Also write pictures.
+        mask_mode: 'palette' or 'L'.
+        max_pixels: Larger images are refused.
+    """
+
+    dataset: "Dataset"
+    samples: tuple[Sample, ...]
+    engine: EngineSettings
+    settings: CamSettings
+    overlays: bool
+    mask_mode: str
+    max_pixels: int
+
+
+def parse_scales(text: str) -> tuple[float, ...]:
+    """The factors of --scales.
+
+    Raises:
+        SettingsError: One of them is no number.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        msg = f"--scales {text!r}: give numbers with commas between them, such as 1.0,1.2"
+        raise SettingsError(msg) from None
+
+
+def _make(job: CamsJob, out: Path, images: tuple[Path, ...], *, overwrite: bool, as_json: bool) -> int:
+    engine = load_engine(job.engine)
+    from semples_cli.steps.make_cams import make_cams
+
+    with progress_bar("cams") as progress:
+        summary = make_cams(
+            job.samples,
+            job.dataset.class_set,
+            engine,
+            out,
+            job.settings,
+            inputs=images,
+            skipped=[(sample_id, NO_LABEL) for sample_id in job.dataset.unlabelled],
+            overwrite=overwrite,
+            overlays=job.overlays,
+            mask_mode=job.mask_mode,
+            max_pixels=job.max_pixels,
+            progress=progress,
+            note=say,
+        )
+    code = report_summary(summary, "masks")
+    if job.dataset.problems:
+        say(f"{len(job.dataset.problems)} problems in the labels, listed at the start")
+    if as_json:
+        print_json(result_json(job.dataset, summary, out))
+    return code
+
+
+def _estimate(job: CamsJob, *, as_json: bool) -> None:
+    engine = load_engine(job.engine)
+    from semples_cli.steps.estimate_cams import estimate_cams
+
+    estimate = estimate_cams(
+        job.samples,
+        job.dataset.class_set,
+        engine,
+        job.settings,
+        overlays=job.overlays,
+        mask_mode=job.mask_mode,
+        max_pixels=job.max_pixels,
+    )
+    figures = {**asdict(estimate), "hours": estimate.hours, "gigabytes": estimate.gigabytes}
+    if as_json:
+        print_json(figures)
+        return
+    table = Table(caption="Nothing is written. From three images, one at a time.", caption_justify="left")
+    for name in figures:
+        table.add_column(name.replace("_", " "), justify="right")
+    table.add_row(*(f"{value:.4g}" for value in figures.values()))
+    print_table(table)
+
+
+def result_json(dataset: "Dataset", summary: RunSummary, out: Path) -> dict[str, Any]:
+    """The result for machines."""
+    return {
+        "out": str(out),
+        "classes": list(dataset.class_set.names),
+        "written": summary.written,
+        "resumed": summary.resumed,
+        "skipped": [{"id": item, "reason": reason} for item, reason in summary.skipped],
+        "failed": [{"id": item, "reason": reason} for item, reason in summary.failed],
+        "problems": [{"where": where, "message": message} for where, message in dataset.problems],
+        "unmatched_rows": list(dataset.unmatched_rows),
+        "seconds": round(summary.seconds, 3),
+    }
