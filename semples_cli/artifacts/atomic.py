@@ -1,6 +1,6 @@
 """Files that are whole or absent: written to `<name>.partial` beside the target, then renamed.
 
-That holds however the process ends. There is no fsync: it took 7 ms a file on the disk where it was tried, and guards only
+That holds however the process ends. There is no fsync: it took 7 ms a file where it was tried, and guards only
 against the end of the machine, after which a run is resumed by reading what is there.
 """
 

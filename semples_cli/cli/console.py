@@ -99,7 +99,7 @@ def list_items(kind: str, items: tuple[tuple[str, str], ...]) -> None:
     for item_id, reason in items[:MOST_LISTED]:
         say(f"  {kind}: {item_id}: {reason}")
     if len(items) > MOST_LISTED:
-        say(f"  … and {len(items) - MOST_LISTED} more {kind}; all of them are in the manifest")
+        say(f"  … and {len(items) - MOST_LISTED} more {kind}")
 
 
 def error_border(command: Callable[P, R]) -> Callable[P, R]:
