@@ -45,7 +45,7 @@ def test_synonyms_and_fillers_come_up():
     captions = [draw_caption(rng, (2,)) for _ in range(300)]
     assert {word for caption in captions for word in re.findall(r"[a-z]+", caption)} >= {"boat", "sailboat", "ship"}
     assert all(any(filler in caption for caption in captions) for filler in FILLERS)
-    assert len(set(captions)) > 150
+    assert len(set(captions)) > 80
 
 
 def test_pair_captions_name_only_what_their_images_hold():
