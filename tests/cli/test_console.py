@@ -1,0 +1,71 @@
+"""The border for errors, and what is said at the end of a run."""
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from semples_cli.cli.console import error_border, list_items, print_json, progress_bar, report_summary
+from semples_cli.errors import DataError, SettingsError
+from semples_cli.types import RunSummary
+
+
+def run(error):
+    app = typer.Typer()
+
+    @app.command()
+    @error_border
+    def fail():
+        raise error
+
+    return CliRunner().invoke(app, [])
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(DataError("labels.csv:3: bad"), 1), (SettingsError("no"), 2), (KeyboardInterrupt(), 130)]
+)
+def test_errors_become_exit_codes(error, code):
+    assert run(error).exit_code == code
+
+
+def test_an_error_is_one_line_on_stderr_with_its_brackets():
+    result = run(DataError("scores lie in [0, 1], not [red]"))
+    assert result.stdout == ""
+    assert result.stderr == "error: scores lie in [0, 1], not [red]\n"
+
+
+def test_a_bug_keeps_its_traceback():
+    result = run(ZeroDivisionError("bug"))
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(("failed", "code"), [((), 0), ((("a", "damaged"),), 3)])
+def test_summary_tells_the_truth(failed, code, capsys):
+    summary = RunSummary(2, 1, (("b", "no label"),), failed, 4.0)
+    assert report_summary(summary, "masks") == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "2 masks written in 4.0 s, 0.5/s; 1 kept from an earlier run; 1 skipped" in captured.err
+    assert ("failed: a: damaged" in captured.err) == bool(failed)
+
+
+def test_long_lists_are_cut_and_counted(capsys):
+    list_items("failed", tuple((str(n), "x") for n in range(25)))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 21
+    assert lines[-1] == "  … and 5 more failed"
+
+
+def test_json_is_one_document_and_refuses_nan(capsys):
+    print_json({"name": "größe", "miou": 0.5})
+    assert json.loads(capsys.readouterr().out) == {"name": "größe", "miou": 0.5}
+    with pytest.raises(ValueError, match="nan"):
+        print_json({"miou": float("nan")})
+
+
+def test_progress_bar_stays_off_stdout(capsys):
+    with progress_bar("cams") as progress:
+        progress(1, 2)
+        progress(2, 2)
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,59 @@
+"""Settings refuse values that cannot be, and the presets are the published ones."""
+
+import subprocess
+import sys
+
+import pytest
+
+from semples_cli.config import CRF_PRESETS, CamSettings, CrfSettings, EngineSettings, WorldSettings
+from semples_cli.errors import SettingsError
+
+
+@pytest.mark.parametrize(
+    ("settings", "values", "message"),
+    [
+        (EngineSettings, {"precision": "int8"}, "choose one of auto, fp32, bf16, fp16"),
+        (EngineSettings, {"device": "tpu"}, "cuda:N"),
+        (CamSettings, {"size": 0}, "longest side in pixels"),
+        (CamSettings, {"scales": ()}, r"\(0, 4\]"),
+        (CamSettings, {"scales": (1.0, 5.0)}, r"\(0, 4\]"),
+        (CamSettings, {"template": "a photo"}, "it needs '{}'"),
+        (CamSettings, {"background_score": 1.2}, r"\[0, 1\]"),
+        (CamSettings, {"box_threshold": -0.1}, r"\[0, 1\]"),
+        (CamSettings, {"affinity_steps": 5}, "0 to 4"),
+        (CamSettings, {"batch_size": 0}, "1 or more"),
+        (CrfSettings, {"unary": "soft"}, "labels or scores"),
+        (CrfSettings, {"gt_prob": 1.0}, "between 0 and 1"),
+        (CrfSettings, {"iterations": 0}, "1 or more"),
+        (CrfSettings, {"min_confidence": 2}, r"\[0, 1\]"),
+        (CrfSettings, {"bilateral_srgb": 0}, "above 0"),
+        (WorldSettings, {"num_images": 0}, "1 or more"),
+        (WorldSettings, {"size": 8}, "16 to 1024"),
+        (WorldSettings, {"max_objects": 5}, "1 to 4"),
+        (WorldSettings, {"bias": 1.5}, r"\[0, 1\]"),
+    ],
+)
+def test_refusals(settings, values, message):
+    with pytest.raises(SettingsError, match=message):
+        settings(**values)
+
+
+def test_devices_by_number():
+    assert EngineSettings(device="cuda:1").device == "cuda:1"
+
+
+def test_presets_are_the_published_ones():
+    assert CRF_PRESETS == {
+        "clip-es": CrfSettings("scores", 0.7, 1.0, 3.0, 67.0, 3.0, 4.0, 10, 0.0),
+        "semples-voc": CrfSettings("labels", 0.7, 4.0, 3.0, 83.0, 5.0, 3.0, 10, 0.0),
+        "semples-coco": CrfSettings("labels", 0.7, 3.0, 3.0, 50.0, 5.0, 10.0, 10, 0.0),
+    }
+
+
+def test_config_needs_nothing_but_the_standard_library():
+    code = (
+        "import sys; import semples_cli.config; "
+        "sys.exit(','.join({'numpy', 'torch', 'typer', 'rich', 'PIL'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
