@@ -1,12 +1,15 @@
 """Brings label rows and images together: by relative path, then by file name, then by stem."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from semples_cli.data.image_folder import ImageFile
-from semples_cli.data.labels.table import LabelRow, LabelTable
+from semples_cli.data.image_folder import SUFFIXES, ImageFile
+from semples_cli.data.labels.table import LabelRow, LabelTable, Problem
+
+# Image ids by what a row may call them.
+_Index = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -16,50 +19,81 @@ class Matching:
     Attributes:
         labelled: Row by image id.
         unmatched_rows: Rows that name no image here.
-        problems: (row, message) of rows that name several images, and of images that several rows name.
+        problems: Rows that name several images, and images that several rows label differently.
     """
 
-    labelled: Mapping[str, LabelRow]
+    labelled: dict[str, LabelRow]
     unmatched_rows: tuple[str, ...]
-    problems: tuple[tuple[str, str], ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass
+class _Matcher:
+    table: LabelTable
+    named_by: dict[str, list[str]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def take(self, keys: Sequence[str], index: _Index, name_of: Callable[[str], str]) -> list[str]:
+        """Match what can be matched by one kind of name; the rest is returned.
+
+        An image that a better kind of name has already brought to a row is not given to another: `b/1.jpg` is not
+        `a/1.jpg`, though the file names agree.
+        """
+        taken = frozenset(self.named_by)
+        rest = []
+        for key in keys:
+            candidates = index.get(name_of(key), [])
+            if len(candidates) > 1:
+                both = " or ".join(sorted(candidates))
+                self.problems.append((self.table.where(key), f"{key} may be {both}; write the path, not only the name"))
+            elif not candidates or candidates[0] in taken:
+                rest.append(key)
+            else:
+                self.named_by.setdefault(candidates[0], []).append(key)
+        return rest
 
 
 def match_rows(table: LabelTable, images: Sequence[ImageFile]) -> Matching:
-    """Match each row with the one image that it names."""
-    indices = _indices(images)
-    labelled: dict[str, LabelRow] = {}
-    named_by: dict[str, str] = {}
-    unmatched, problems = [], []
-    for key, row in table.rows.items():
-        candidates = _candidates(key, indices)
-        if not candidates:
-            unmatched.append(key)
-        elif len(candidates) > 1:
-            problems.append((key, f"could be {' or '.join(sorted(candidates))}; write the path below the image folder"))
-        elif (image := candidates[0]) in named_by and labelled[image].names != row.names:
-            other = named_by[image]
-            problems.append((key, f"names the same image as {other!r}, with other labels; the first is used, keep one"))
-        else:
-            labelled.setdefault(image, row)
-            named_by.setdefault(image, key)
-    return Matching(labelled, tuple(unmatched), tuple(problems))
+    """Match each row with the one image that it names.
 
-
-def _indices(images: Sequence[ImageFile]) -> tuple[dict[str, list[str]], ...]:
-    """Image ids by relative path, by id, by file name, by stem."""
-    paths, ids, names, stems = (defaultdict[str, list[str]](list) for _ in range(4))
+    A path may be relative to the image folder or to the folder of the label file, with or without suffix.
+    """
+    matcher = _Matcher(table)
+    relative = _index(images, lambda image: image.id)
     for image in images:
-        paths[image.id + image.path.suffix].append(image.id)
-        ids[image.id].append(image.id)
-        names[image.path.name].append(image.id)
-        stems[image.path.stem].append(image.id)
-    return paths, ids, names, stems
+        relative.setdefault(image.id + image.path.suffix, []).append(image.id)
+    rest = matcher.take(list(table.rows), relative, str)
+    if any("/" in key for key in rest):
+        folder = table.source.absolute().parent
+        absolute = _index(images, lambda image: image.path.absolute().as_posix())
+        rest = matcher.take(rest, absolute, lambda key: (folder / key).as_posix())
+    rest = matcher.take(rest, _index(images, lambda image: image.path.name), lambda key: PurePosixPath(key).name)
+    rest = matcher.take(rest, _index(images, lambda image: image.path.stem), _stem)
+    return Matching(_agreed(matcher), tuple(sorted(rest)), tuple(matcher.problems))
 
 
-def _candidates(key: str, indices: tuple[dict[str, list[str]], ...]) -> list[str]:
-    paths, ids, names, stems = indices
-    file_name = PurePosixPath(key)
-    for index, wanted in ((paths, key), (ids, key), (names, file_name.name), (stems, file_name.stem)):
-        if found := index.get(wanted):
-            return found
-    return stems.get(file_name.name, [])
+def _agreed(matcher: _Matcher) -> dict[str, LabelRow]:
+    """The row of each image; rows of one image that contradict each other are all left out."""
+    labelled: dict[str, LabelRow] = {}
+    for image_id, keys in matcher.named_by.items():
+        rows = [matcher.table.rows[key] for key in keys]
+        if all(set(row.names) == set(rows[0].names) for row in rows):
+            labelled[image_id] = rows[0]
+            continue
+        others = ", ".join(f"{key} ({'|'.join(row.names) or 'none'})" for key, row in zip(keys, rows, strict=True))
+        message = f"the image {image_id} is labelled in several ways: {others}; none is used, keep one row"
+        matcher.problems.append((matcher.table.where(keys[-1]), message))
+    return labelled
+
+
+def _index(images: Sequence[ImageFile], name_of: Callable[[ImageFile], str]) -> _Index:
+    index: defaultdict[str, list[str]] = defaultdict(list)
+    for image in images:
+        index[name_of(image)].append(image.id)
+    return index
+
+
+def _stem(key: str) -> str:
+    """File name without the suffix of an image; `img.01` keeps its dot."""
+    path = PurePosixPath(key)
+    return path.stem if path.suffix.lower() in SUFFIXES else path.name

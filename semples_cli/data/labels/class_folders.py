@@ -5,19 +5,41 @@ from pathlib import Path
 
 from semples_cli.data.image_folder import ImageFile
 from semples_cli.data.labels.table import LabelTable, TableBuilder
-from semples_cli.types import ClassSet
+from semples_cli.errors import DataError
+from semples_cli.types import BACKGROUND, ClassSet
 
 NAME = "class-folders"
 
 
-def fits_class_folders(images: Sequence[ImageFile]) -> bool:
-    """Whether every image lies in a folder of its own below the one that was given."""
-    return bool(images) and all("/" in image.id for image in images)
+def fits_class_folders(images: Sequence[ImageFile], class_set: ClassSet | None) -> bool:
+    """Whether every image lies in a folder that is named by a class; without a class list nobody can tell."""
+    if class_set is None or not all("/" in image.id for image in images):
+        return False
+    return {_class_of(image) for image in images} <= {*class_set.names, BACKGROUND}
 
 
 def read_class_folders(folder: Path, images: Sequence[ImageFile], class_set: ClassSet | None) -> LabelTable:
-    """Read the first folder of each id as its class; folders named 'background' or 'none' hold no class."""
+    """Read the first folder of each id as its class; folders named 'background' or 'none' hold no class.
+
+    What lies in no folder has no label. A folder that is no class is one problem, not one for each of its images.
+
+    Raises:
+        DataError: No image lies in a folder of its own.
+    """
     table = TableBuilder(folder, class_set)
-    for image in images:
-        table.add(image.id, [image.id.split("/")[0]] if "/" in image.id else [], 0, 0)
+    unknown: set[str] = set()
+    inside = [image for image in images if "/" in image.id]
+    if not inside:
+        msg = f"{folder}: no image lies in a folder named by its class, such as {folder}/cat/1.jpg; move them there"
+        raise DataError(msg)
+    for image in inside:
+        name, before = _class_of(image), len(table.problems)
+        if name not in unknown:
+            table.add(image.id + image.path.suffix, [(name, 0)], 0)
+        if len(table.problems) > before:
+            unknown.add(name)
     return table.finish("class folders")
+
+
+def _class_of(image: ImageFile) -> str:
+    return image.id.split("/")[0]

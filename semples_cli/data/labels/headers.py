@@ -1,22 +1,35 @@
 """Which columns of a CSV name the image and its labels."""
 
+import re
 from pathlib import PurePosixPath
 
-IMAGE_COLUMNS = frozenset(
-    {"image", "images", "filename", "file_name", "file", "path", "filepath", "image_path", "image_id", "imageid",
-     "image_name", "img", "id", "name"}
+from semples_cli.data.image_folder import SUFFIXES
+
+# Preferred first, where a table has several; compared without case, spaces, `_` and `-`.
+IMAGE_COLUMNS = (
+    "filename", "imagefilename", "imagefile", "file", "filepath", "imagepath", "path", "image", "images", "img",
+    "imagename", "imageindex", "imageid", "id", "name",
 )  # fmt: skip
 LABEL_COLUMNS = frozenset(
-    {"label", "labels", "class", "classes", "category", "categories", "tag", "tags", "target", "finding labels"}
+    {"label", "labels", "class", "classes", "category", "categories", "tag", "tags", "target", "findinglabels"}
 )
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
 
-def find_column(header: tuple[str, ...], names: frozenset[str]) -> int | None:
-    """Position of the first header cell that is one of the names, in any case; None if there is none."""
-    return next((k for k, cell in enumerate(header) if cell.casefold() in names), None)
+def find_image_column(header: tuple[str, ...]) -> int | None:
+    """Position of the cell that names the image; None if none does."""
+    plain = [_plain(cell) for cell in header]
+    return next((plain.index(name) for name in IMAGE_COLUMNS if name in plain), None)
+
+
+def find_label_columns(header: tuple[str, ...]) -> list[int]:
+    """Positions of the cells that may hold a list of labels."""
+    return [k for k, cell in enumerate(header) if _plain(cell) in LABEL_COLUMNS]
 
 
 def is_image_name(cell: str) -> bool:
     """Whether a cell ends like an image file."""
-    return PurePosixPath(cell).suffix.lower() in IMAGE_SUFFIXES
+    return PurePosixPath(cell).suffix.lower() in SUFFIXES
+
+
+def _plain(cell: str) -> str:
+    return re.sub(r"[\s_-]", "", cell).casefold()

@@ -1,35 +1,46 @@
 """CSV with a header and one cell that lists the labels: `image,labels` · `a.jpg,cat|dog`."""
 
+import re
 from pathlib import Path
 
 from semples_cli.data.labels.csv_lines import CsvLine
-from semples_cli.data.labels.headers import IMAGE_COLUMNS, LABEL_COLUMNS, find_column
+from semples_cli.data.labels.headers import find_image_column, find_label_columns
 from semples_cli.data.labels.table import LabelTable, TableBuilder
+from semples_cli.errors import DataError
 from semples_cli.types import ClassSet
 
 NAME = "list-csv"
-SEPARATORS = ("|", ";", ",")
 
 
 def fits_list_csv(lines: tuple[CsvLine, ...]) -> bool:
     """Whether the header has an image column and a label column."""
     header = lines[0].cells
-    return find_column(header, IMAGE_COLUMNS) is not None and find_column(header, LABEL_COLUMNS) is not None
+    return find_image_column(header) is not None and bool(find_label_columns(header))
 
 
 def read_list_csv(path: Path, lines: tuple[CsvLine, ...], class_set: ClassSet | None) -> LabelTable:
-    """Read the rows; a row of another width than the header is a problem."""
+    """Read the rows; a row of another width than the header is a problem.
+
+    Raises:
+        DataError: The header does not say which column names the image and which lists the labels.
+    """
     header = lines[0].cells
-    image = find_column(header, IMAGE_COLUMNS) or 0
-    label = find_column(header, LABEL_COLUMNS)
-    label = (1 if image == 0 else 0) if label is None else label
+    image, label = _find_columns(path, lines[0])
     table = TableBuilder(path, class_set)
+    rows = []
     for line in lines[1:]:
         if len(line.cells) != len(header):
             cure = 'put several labels into one cell, as "cat|dog"'
             table.refuse(line.line, 1, f"{len(line.cells)} cells where the header has {len(header)}; {cure}")
             continue
-        table.add(line.cells[image], split_labels(line.cells[label], class_set), line.line, label + 1)
+        rows.append((line, split_labels(line.cells[label], class_set)))
+    alone = {names[0] for _, names in rows if len(names) == 1}
+    for line, names in rows:
+        if class_set is None and (doubtful := next((name for name in names if _may_be_several(name, alone)), "")):
+            cure = f"write {'|'.join(doubtful.split())}, or give the classes by --classes"
+            table.refuse(line.line, label + 1, f"{doubtful!r} may be one class or several; {cure}")
+            continue
+        table.add(line.cells[image], [(name, label + 1) for name in names], line.line, image + 1)
     return table.finish("list-column CSV")
 
 
@@ -45,8 +56,31 @@ def split_labels(cell: str, class_set: ClassSet | None) -> list[str]:
     known = class_set.names if class_set is not None else ()
     if bare in known:
         return [bare]
-    for separator in SEPARATORS:
-        if separator in bare:
-            return [part.strip() for part in bare.split(separator)]
+    separators = r"[|;]" if re.search(r"[|;]", bare) else ","
+    names = [part.strip() for part in re.split(separators, bare)]
     parts = bare.split()
-    return parts if len(parts) > 1 and all(part in known for part in parts) else [bare]
+    return parts if len(names) == 1 and len(parts) > 1 and all(part in known for part in parts) else names
+
+
+def _find_columns(path: Path, first: CsvLine) -> tuple[int, int]:
+    """By name; in a table of two columns, what has no known name is the other one."""
+    header = first.cells
+    image, labels = find_image_column(header), find_label_columns(header)
+    if len(header) == 2 and (image is None or not labels):
+        image = (1 if labels == [0] else 0) if image is None else image
+        return image, 1 - image
+    if image is None or not labels:
+        missing = "image" if image is None else "labels"
+        msg = f"{path}:{first.line}: no column is called {missing!r}; name the two columns image and labels"
+        raise DataError(msg)
+    if len(labels) > 1:
+        names = " and ".join(repr(header[k]) for k in labels)
+        msg = f"{path}:{first.line}:{labels[1] + 1}: {names} may both list the labels; rename all but one"
+        raise DataError(msg)
+    return image, labels[0]
+
+
+def _may_be_several(name: str, alone: set[str]) -> bool:
+    """Whether 'cat dog' may mean cat and dog: both also stand alone."""
+    parts = name.split()
+    return len(parts) > 1 and all(part in alone for part in parts)

@@ -7,7 +7,15 @@ from pathlib import Path
 from semples_cli.errors import DataError
 from semples_cli.types import BACKGROUND, ClassSet
 
+# Written, in any case, where no class is meant; unless the class list has a class of that name.
 NO_CLASS = frozenset({"", "none", "no finding", "[]", "nan", "null", BACKGROUND})
+
+# Where (`file:line:column`), and what is wrong there and what to do.
+Problem = tuple[str, str]
+
+
+# A class name, and the column that it stands in, from 1; 0 for none.
+PlacedName = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -32,14 +40,18 @@ class LabelTable:
         class_names: Where the file itself fixes the order of the classes (a one-hot header), else None.
         description: What was recognised, for people.
         source: The file or folder.
-        problems: Rows that cannot be used: `file:line:column: what and what to do`.
+        problems: Rows that cannot be used.
     """
 
     rows: dict[str, LabelRow]
     class_names: tuple[str, ...] | None
     description: str
     source: Path
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    def where(self, key: str) -> str:
+        """The place of a row: `labels.csv:12`, or the source alone where there are no lines."""
+        return place_of(self.source, self.rows[key].line)
 
 
 @dataclass
@@ -54,40 +66,58 @@ class TableBuilder:
     source: Path
     class_set: ClassSet | None
     rows: dict[str, LabelRow] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    _conflicting: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+    _first: dict[str, LabelRow] = field(default_factory=dict)
+    _contradicted: set[str] = field(default_factory=set)
 
     def refuse(self, line: int, column: int, message: str) -> None:
-        """Note a row that cannot be used."""
-        self.problems.append(f"{self.source}:{line}:{column}: {message}")
+        """Note a row that cannot be used; line and column from 1, 0 where there is none."""
+        self.problems.append((place_of(self.source, line, column), message))
 
-    def add(self, image: str, names: Iterable[str], line: int, column: int) -> None:
-        """Take a row, or note why it cannot be taken."""
+    def add(self, image: str, names: Iterable[PlacedName], line: int, column: int = 1) -> None:
+        """Take a row, or note why it cannot be taken.
+
+        Args:
+            image: The image as the row names it.
+            names: Its class names, each with the column that it stands in.
+            line: Its line.
+            column: Where the image is named.
+        """
         key = image.strip().replace("\\", "/").removeprefix("./")
-        kept = tuple(dict.fromkeys(name for name in (n.strip() for n in names) if name.casefold() not in NO_CLASS))
         if not key:
-            self.refuse(line, 1, "no image is named; write its file name in the first cell")
+            self.refuse(line, column, "no image is named; write its file name into this cell, or remove the row")
             return
-        if self._unknown(kept, line, column):
-            return
-        earlier = self.rows.get(key)
-        if key in self._conflicting or (earlier is not None and set(earlier.names) != set(kept)):
-            first = f" on line {earlier.line}" if earlier else ""
-            self.refuse(line, 1, f"{key} is labelled otherwise{first}; keep one row with all labels of the image")
-            self._conflicting.add(key)
-            self.rows.pop(key, None)
-            return
-        self.rows.setdefault(key, LabelRow(kept, line))
+        placed = [(name, at) for name, at in names if not means_no_class(name, self.class_set)]
+        for name, at in placed:
+            if message := self._unknown(name):
+                self.refuse(line, at, message)
+                return
+        self._enter(key, tuple(dict.fromkeys(name for name, _ in placed)), line, column)
 
-    def _unknown(self, names: tuple[str, ...], line: int, column: int) -> bool:
-        for name in names:
-            try:
-                if self.class_set is not None:
-                    self.class_set.index_of(name)
-            except DataError as error:
-                self.refuse(line, column, str(error))
-                return True
-        return False
+    def _enter(self, key: str, names: tuple[str, ...], line: int, column: int) -> None:
+        """Rows that contradict each other are all left out: nobody can tell which one is right."""
+        first = self._first.setdefault(key, LabelRow(names, line))
+        if first.line == line or set(first.names) == set(names):
+            if key not in self._contradicted:
+                self.rows[key] = first
+            return
+        said = "|".join(first.names) or "none"
+        self.refuse(
+            line,
+            column,
+            f"{key} has other labels on line {first.line} ({said}); neither is used, keep one row with all",
+        )
+        self._contradicted.add(key)
+        self.rows.pop(key, None)
+
+    def _unknown(self, name: str) -> str:
+        if self.class_set is None:
+            return ""
+        try:
+            self.class_set.index_of(name)
+        except DataError as error:
+            return str(error)
+        return ""
 
     def finish(self, form: str, class_names: tuple[str, ...] | None = None, extra: str = "") -> LabelTable:
         """The table; `form` names the format in the description."""
@@ -97,3 +127,13 @@ class TableBuilder:
         classes = f"{num_classes} class{'es' * (num_classes != 1)}"
         description = f"{self.source}: read as {form}: {classes}, {images}{extra}"
         return LabelTable(self.rows, class_names, description, self.source, tuple(self.problems))
+
+
+def place_of(source: Path, line: int = 0, column: int = 0) -> str:
+    """`file:line:column`, as far as there is a line and a column."""
+    return str(source) + "".join(f":{number}" for number in (line, column) if number)
+
+
+def means_no_class(name: str, class_set: ClassSet | None) -> bool:
+    """Whether a label says that nothing is present; 'background' does, for it is always class 0."""
+    return name.casefold() in NO_CLASS and (class_set is None or name not in class_set.names)
