@@ -1,5 +1,6 @@
 """Finds the images that a command is given and names them: id = relative path without suffix."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 from semples_cli.errors import DataError, SettingsError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+
+# A folder that holds this one is a run of ours: its masks are results, not images.
+RUN_MARKER = ".semples"
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class ImageFile:
 def find_images(inputs: Sequence[Path]) -> tuple[ImageFile, ...]:
     """All images of the given files and folders, folders with everything below them, sorted by id.
 
-    Hidden files and folders are left out.
+    Hidden files and folders are left out, and so are folders of results below a given one, so that a second
+    `semples cams . --out masks/` does not take the masks of the first for images.
 
     Raises:
         DataError: An input is missing, or is a folder without images; or two images would share an id.
@@ -67,9 +72,10 @@ def _images_of(entry: Path) -> Iterator[ImageFile]:
     if not entry.is_dir():
         msg = f"{entry}: no such file or folder; give the folder of the images, or an image"
         raise DataError(msg)
-    for path in entry.rglob("*"):
-        relative = path.relative_to(entry)
-        if path.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in relative.parts):
-            continue
-        if path.is_file():
-            yield ImageFile(relative.with_suffix("").as_posix(), path)
+    for folder, inner, names in os.walk(entry):
+        place = Path(folder)
+        inner[:] = [name for name in inner if not name.startswith(".") and not (place / name / RUN_MARKER).is_dir()]
+        for name in names:
+            path = place / name
+            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
+                yield ImageFile(path.relative_to(entry).with_suffix("").as_posix(), path)

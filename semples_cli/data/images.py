@@ -1,6 +1,7 @@
 """Reads images of every common kind as upright 8-bit RGB."""
 
 import struct
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ DEFAULT_MAX_PIXELS = 100_000_000
 ImageArray = npt.NDArray[np.uint8]
 
 _ORIENTATION_TAG = 0x0112
+
+# Pillow's own limit is a global of the module; threads that read images must not restore each other's.
+_LIMIT_LOCK = threading.Lock()
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _DAMAGE = (
     OSError,
@@ -66,20 +70,26 @@ def read_image_size(path: Path) -> tuple[int, int]:
 
 
 def _opened(path: Path) -> Image.Image:
-    # Pillow's own limit only warns at first; ours is checked before anything is decoded.
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
-        return Image.open(path)
+        return _open_unlimited(path)
     except FileNotFoundError:
-        msg = f"{path}: no such image"
+        msg = f"{path}: no such image; correct the path, or take it out of the list"
         raise DataError(msg) from None
     except UnidentifiedImageError:
         msg = f"{path}: not an image that can be read; convert it to PNG or JPEG, or take it out of the folder"
         raise DataError(msg) from None
     except _DAMAGE as error:
         raise DataError(_damage_message(path, error)) from None
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _open_unlimited(path: Path) -> Image.Image:
+    """Pillow's own limit only warns at first, and raises later; ours is checked before anything is decoded."""
+    with _LIMIT_LOCK:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _check_pixels(path: Path, image: Image.Image, max_pixels: int) -> None:

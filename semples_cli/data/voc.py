@@ -93,7 +93,7 @@ def voc_order(table: LabelTable) -> ClassSet | None:
     """VOC's own 20 classes if all names are among them; None if not, or if a one-hot header fixes the order."""
     voc = read_class_list("voc12")
     names = set(table.class_names or ()) | {name for row in table.rows.values() for name in row.names}
-    fixed = table.class_names is not None and table.source.name != MAIN.name
+    fixed = table.class_names is not None and table.source.is_file()
     return voc if names and not fixed and names <= set(voc.names) else None
 
 

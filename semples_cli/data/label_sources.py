@@ -1,0 +1,178 @@
+"""Finds images and the labels that go with them: named by an option, beside the images, or in a VOC devkit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from semples_cli.data.class_list import read_class_list
+from semples_cli.data.image_folder import ImageFile, find_images
+from semples_cli.data.labels.class_folders import fits_class_folders, read_class_folders
+from semples_cli.data.labels.recognise import AUTO, CLASS_FOLDERS, read_labels
+from semples_cli.data.labels.table import LabelRow, LabelTable, Problem
+from semples_cli.data.voc import CLASSES, IMAGES, MAIN, devkit_around, find_devkit, read_main, read_split, voc_order
+from semples_cli.errors import DataError, SettingsError
+from semples_cli.types import BACKGROUND, ClassSet
+
+BESIDE = ("labels.csv", "metadata.csv")
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images and labels that have not met yet.
+
+    Attributes:
+        images: All images.
+        table: Their labels.
+        class_set: The class order where a list or a devkit fixes it.
+        ids: The images that are asked for; None for all.
+        notes: What was recognised.
+        problems: What is listed but not there.
+    """
+
+    images: tuple[ImageFile, ...]
+    table: LabelTable
+    class_set: ClassSet | None
+    ids: frozenset[str] | None = None
+    notes: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def label_all(images: Sequence[Path], label: str, class_set: ClassSet | None) -> Labelled:
+    """Give every image the same classes, such as 'boat,person'.
+
+    Raises:
+        SettingsError: No class is named, or an unknown one.
+    """
+    names = tuple(dict.fromkeys(name for part in label.split(",") if (name := part.strip()) and name != BACKGROUND))
+    if not names:
+        msg = f"--label {label!r} names no class: say what the images show, such as --label boat (background always is)"
+        raise SettingsError(msg)
+    for name in names:
+        _check_known(name, class_set)
+    found = find_images(images)
+    rows = {image.id: LabelRow(names, 0) for image in found}
+    table = LabelTable(rows, None, f"every image shows: {', '.join(names)}", Path(images[0]))
+    return Labelled(found, table, class_set)
+
+
+def find_labelled(
+    inputs: Sequence[Path], labels: Path | None, labels_format: str, split: str | None, class_set: ClassSet | None
+) -> Labelled:
+    """Find the images and their labels.
+
+    Args:
+        inputs: Images and folders; one folder may be a VOC devkit, hold one, or be its JPEGImages.
+        labels: Label file, or folder of class folders; None: looked for.
+        labels_format: 'auto', or the format of the labels.
+        split: Split of the devkit.
+        class_set: Known classes.
+
+    Raises:
+        DataError: What was found cannot be used as a whole.
+        SettingsError: There are no labels, or several, or the options do not fit what is there.
+    """
+    devkit = _devkit(inputs, whole=labels is not None and split is None)
+    if devkit is not None:
+        return _find_in_devkit(devkit, labels, labels_format, split, class_set)
+    if split is not None:
+        msg = (
+            f"--split {split}: only a VOC devkit has splits, and {inputs[0]} is none (no {IMAGES} folder); leave it out"
+        )
+        raise SettingsError(msg)
+    images = find_images(inputs)
+    table = _find_table(inputs, images, labels, labels_format, class_set)
+    return Labelled(images, table, class_set)
+
+
+def _check_known(name: str, class_set: ClassSet | None) -> None:
+    try:
+        if class_set is not None:
+            class_set.index_of(name)
+    except DataError as error:
+        msg = f"--label: {error}"
+        raise SettingsError(msg) from None
+
+
+def _devkit(inputs: Sequence[Path], *, whole: bool) -> Path | None:
+    """The devkit that is meant; JPEGImages with a label file of its own is a plain folder, taken whole."""
+    if len(inputs) != 1 or not inputs[0].is_dir():
+        return None
+    folder = inputs[0]
+    own_labels = whole or any((folder / name).is_file() for name in BESIDE)
+    return find_devkit(folder) or (None if own_labels else devkit_around(folder))
+
+
+def _find_in_devkit(
+    devkit: Path, labels: Path | None, labels_format: str, split: str | None, class_set: ClassSet | None
+) -> Labelled:
+    name, listed = read_split(devkit, split)
+    ids = None if listed is None else frozenset(listed)
+    if class_set is None and (devkit / CLASSES).is_file():
+        class_set = read_class_list(devkit / CLASSES)
+    table = _devkit_table(devkit, labels, labels_format, ids, class_set)
+    images = find_images([devkit / IMAGES])
+    there = {image.id for image in images}
+    missing = [image_id for image_id in listed or () if image_id not in there]
+    problems = [(image_id, f"in split {name}, but not in {devkit / IMAGES}; bring the image") for image_id in missing]
+    count = len(images if ids is None else ids & there)
+    note = f"{devkit}: VOC layout, split {name}, {count} images"
+    return Labelled(images, table, class_set or voc_order(table), ids, (note,), tuple(problems))
+
+
+def _devkit_table(
+    devkit: Path, labels: Path | None, labels_format: str, ids: frozenset[str] | None, class_set: ClassSet | None
+) -> LabelTable:
+    """The labels that were named, else those of ImageSets/Main, else labels.csv in the devkit."""
+    if labels is not None:
+        return read_labels(labels, labels_format, class_set)
+    table = read_main(devkit, class_set, ids) if labels_format == AUTO else None
+    if table is not None:
+        return table
+    beside = next((devkit / name for name in BESIDE if (devkit / name).is_file()), None)
+    if beside is None:
+        msg = (
+            f"{devkit}: no image-level labels; bring {MAIN}/<class>_<split>.txt, put a labels.csv into this folder, or "
+            "name a label file by --labels FILE"
+        )
+        raise DataError(msg)
+    return read_labels(beside, labels_format, class_set)
+
+
+def _find_table(
+    inputs: Sequence[Path],
+    images: tuple[ImageFile, ...],
+    labels: Path | None,
+    labels_format: str,
+    class_set: ClassSet | None,
+) -> LabelTable:
+    if labels is not None:
+        return read_labels(labels, labels_format, class_set)
+    if labels_format == CLASS_FOLDERS:
+        return read_class_folders(inputs[0], images, class_set)
+    if (beside := _labels_beside(inputs)) is not None:
+        return read_labels(beside, labels_format, class_set)
+    if labels_format == AUTO and fits_class_folders(images, class_set):
+        return read_class_folders(inputs[0], images, class_set)
+    folders = f"; if each folder is a class, give --labels-format {CLASS_FOLDERS}" * any("/" in i.id for i in images)
+    msg = (
+        f"{inputs[0]}: no labels found; name a label file by --labels FILE, say what all images show by --label NAME, "
+        f"or put a labels.csv beside the images (image,labels and a.jpg,cat|dog){folders}"
+    )
+    raise SettingsError(msg)
+
+
+def _labels_beside(inputs: Sequence[Path]) -> Path | None:
+    """The one label file in the folders of the images, or beside such a folder."""
+    found = dict.fromkeys(path for entry in inputs if (path := _beside(entry)) is not None)
+    if len(found) > 1:
+        msg = (
+            f"{' and '.join(map(str, found))} both lie beside the images; say which by --labels, or run them one by one"
+        )
+        raise SettingsError(msg)
+    return next(iter(found), None)
+
+
+def _beside(entry: Path) -> Path | None:
+    folder = entry if entry.is_dir() else entry.parent
+    folders = (folder, folder.parent) if entry.is_dir() and folder.name not in ("", "..") else (folder,)
+    return next((place / name for place in folders for name in BESIDE if (place / name).is_file()), None)
