@@ -147,6 +147,8 @@ class WorldSettings:
     pairing: int = 0
 
     def __post_init__(self) -> None:
+        _require(self.seed >= 0, f"seed {self.seed}: 0 or more")
+        _require(self.pairing >= 0, f"pairing {self.pairing}: 0 or more")
         _require(self.num_images >= 1, f"num_images {self.num_images}: 1 or more")
         _require(16 <= self.size <= 1024, f"size {self.size}: 16 to 1024 pixels")
         _require(1 <= self.max_objects <= 4, f"objects per image {self.max_objects}: 1 to 4")

@@ -27,6 +27,8 @@ from semples_cli.errors import SettingsError
         (CrfSettings, {"iterations": 0}, "1 or more"),
         (CrfSettings, {"min_confidence": 2}, r"\[0, 1\]"),
         (CrfSettings, {"bilateral_srgb": 0}, "above 0"),
+        (WorldSettings, {"seed": -1}, "seed -1: 0 or more"),
+        (WorldSettings, {"pairing": -1}, "pairing -1: 0 or more"),
         (WorldSettings, {"num_images": 0}, "1 or more"),
         (WorldSettings, {"size": 8}, "16 to 1024"),
         (WorldSettings, {"max_objects": 5}, "1 to 4"),

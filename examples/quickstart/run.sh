@@ -11,7 +11,8 @@ model=$(python -c "from semples_cli.demo.model import model_dir; print(model_dir
 semples demo-data --out "$out/world" --num-images "$num_images"
 
 # Labels -> CAMs -> seed masks. In this tiny CLIP the first layer's attention spreads a CAM best.
-semples cams --data "$out/world" --weights "$model" --affinity-layers first:1 --out "$out/seeds" --overlay
+semples cams --data "$out/world" --weights "$model" --affinity-layers first:1 --template "a photo of a {}." \
+  --out "$out/seeds" --overlay
 
 # Seeds + colours -> sharper masks. The published widths are for photographs of 500 pixels; these images have 64.
 semples crf "$out/seeds" --out "$out/crf" --overlay \

@@ -123,6 +123,16 @@ class Manifest:
             return False
         return bool(entry.output) and (self._folder.root / entry.output).is_file()
 
+    def forget(self, sample_id: str, key: str) -> None:
+        """Take back what is said of an output that is about to be replaced by another, of another key.
+
+        Otherwise a run that is interrupted between file and line, and then repeated with the settings of old, would
+        take the new file for the old one.
+        """
+        entry = self.entries.get(sample_id)
+        if entry is not None and entry.status == "ok" and entry.key != key:
+            self.append(ManifestEntry(sample_id, "failed", "interrupted while it was made again"))
+
     def identify(self, sample_id: str, paths: Sequence[Path]) -> tuple[FileIdentity, ...]:
         """Identity of the files that an item is made from; only files that look changed are read.
 

@@ -3,6 +3,7 @@
 import functools
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
@@ -20,6 +21,7 @@ from semples_cli.types import RunSummary
 EXIT_ITEMS_FAILED = 3
 EXIT_INTERRUPTED = 130
 MOST_LISTED = 20
+SECONDS_BETWEEN_LINES = 30
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,7 +54,11 @@ def print_table(table: Table) -> None:
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[ProgressCallback]:
-    """A rich bar on stderr with rate and time left; nothing is drawn where stderr is no terminal."""
+    """Progress on stderr with rate and time left: a rich bar, or a line every 30 s where stderr is no terminal."""
+    console = stderr()
+    if not console.is_terminal:
+        yield _line_progress(description)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -60,7 +66,7 @@ def progress_bar(description: str) -> Iterator[ProgressCallback]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=stderr(), transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(description, total=None, rate="")
 
         def update(done: int, total: int) -> None:
@@ -68,6 +74,22 @@ def progress_bar(description: str) -> Iterator[ProgressCallback]:
             bar.update(task, completed=done, total=total, rate=f"{speed:.1f}/s" if speed else "")
 
         yield update
+
+
+def _line_progress(description: str) -> ProgressCallback:
+    """For logs: the first line after 30 s, so that short runs leave none."""
+    started = said = time.monotonic()
+
+    def update(done: int, total: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said < SECONDS_BETWEEN_LINES:
+            return
+        said = now
+        left = (now - started) / max(done, 1) * (total - done)
+        say(f"{description}: {done} of {total}, {done / (now - started):.1f}/s, about {left / 60:.0f} min left")
+
+    return update
 
 
 def report_summary(summary: RunSummary, noun: str) -> int:

@@ -40,9 +40,9 @@ def demo_cli(
 
     Example: semples demo --out demo-out/ --num-images 50
     """
-    from semples_cli.demo.model import DEMO_CAM_SETTINGS, model_dir
+    from semples_cli.demo.model import model_dir
     from semples_cli.engine.build import build_engine
-    from semples_cli.steps.run_demo import result_as_dict, run_demo
+    from semples_cli.steps.run_demo import demo_cam_settings, result_as_dict, run_demo
 
     world = WorldSettings(seed=seed, num_images=num_images, bias=bias, pairing=pairing)
     # One device and precision for everybody: the figures are meant to be compared.
@@ -53,7 +53,7 @@ def demo_cli(
             bar.close()
             return bar.enter_context(progress_bar(stage))
 
-        result = run_demo(out, world, engine, DEMO_CAM_SETTINGS, workers=workers, overwrite=overwrite, begin=begin)
+        result = run_demo(out, world, engine, demo_cam_settings(), workers=workers, overwrite=overwrite, begin=begin)
     code = max(report_summary(stage.summary, f"masks of {stage.name}") for stage in result.stages)
     if as_json:
         print_json(result_as_dict(result.world, result.stages))

@@ -169,6 +169,9 @@ ScalesOption = Annotated[
 FlipsOption = Annotated[
     bool, typer.Option("--flips", help="Average with the mirrored image too.", rich_help_panel=CAM_PANEL)
 ]
+TemplateOption = Annotated[
+    str, typer.Option(help="Text given to CLIP; '{}' is the class or word.", rich_help_panel=CAM_PANEL)
+]
 BackgroundWordsOption = Annotated[
     str,
     typer.Option(

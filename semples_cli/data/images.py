@@ -8,13 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from semples_cli.data.orientation import upright_size
 from semples_cli.errors import DataError
 
 DEFAULT_MAX_PIXELS = 100_000_000
 
 ImageArray = npt.NDArray[np.uint8]
-
-_ORIENTATION_TAG = 0x0112
 
 # Pillow's own limit is a global of the module; threads that read images must not restore each other's.
 _LIMIT_LOCK = threading.Lock()
@@ -62,11 +61,9 @@ def read_image_size(path: Path) -> tuple[int, int]:
     """
     with _opened(path) as image:
         try:
-            turned = image.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8)
+            return upright_size(path, image)
         except _DAMAGE as error:
             raise DataError(_damage_message(path, error)) from None
-        width, height = image.size
-    return (width, height) if turned else (height, width)
 
 
 def _opened(path: Path) -> Image.Image:

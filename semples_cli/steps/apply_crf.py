@@ -124,4 +124,5 @@ def _plan(
         if ledger.manifest.is_done(item, key) and (picture is None or picture.is_file()):
             ledger.keep()
             continue
+        ledger.manifest.forget(item, key)
         yield CrfJob(item, image, source, origin.kind, settings, origin.background_score, mask, picture, key, files)

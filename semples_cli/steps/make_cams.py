@@ -139,7 +139,8 @@ def _make_batches(
             made = _look(generator, jobs)
             _enter_written(ledger, output, writing)
             _enter_others(ledger, output, jobs)
-            _forget(ledger.manifest, [job for job, _, _ in made])
+            for job, _, _ in made:
+                ledger.manifest.forget(job.sample.id, job.key)
             writing = [(job, threads.submit(output.write, job.sample, image, maps)) for job, image, maps in made]
         _enter_written(ledger, output, writing)
 
@@ -161,18 +162,6 @@ def _look(generator: SeedGenerator, jobs: Sequence[CamJob]) -> list[Made]:
     for job, _ in fresh:
         job.seconds += (perf_counter() - started) / len(fresh)
     return [(job, image, maps) for (job, image), maps in zip(fresh, scores, strict=True)]
-
-
-def _forget(manifest: Manifest, jobs: Sequence[CamJob]) -> None:
-    """Take back what the manifest says of files that are about to be replaced by others.
-
-    Otherwise a run that is interrupted between file and line, and then repeated with the settings of old, would take
-    the new file for the old one.
-    """
-    for job in jobs:
-        entry = manifest.entries.get(job.sample.id)
-        if entry is not None and entry.status == "ok" and entry.key != job.key:
-            manifest.append(ManifestEntry(job.sample.id, "failed", "interrupted while it was made again"))
 
 
 def _enter_written(ledger: Ledger, output: CamOutput, writing: Writing) -> None:

@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from semples_cli.artifacts.mask_png import read_mask
 from semples_cli.artifacts.report_files import write_report
 from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.config import CamSettings, CrfSettings, WorldSettings
+from semples_cli.data.background_words import read_background_words
 from semples_cli.data.dataset import Dataset, load_dataset
+from semples_cli.demo.model import DEMO_BACKGROUND_WORDS, DEMO_CAM_SETTINGS
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.steps.apply_crf import apply_crf
 from semples_cli.steps.demo_leakage import measure_leakage
@@ -109,6 +111,11 @@ class DemoResult:
     stages: tuple[DemoStage, ...]
     report: Path
     overview: Path
+
+
+def demo_cam_settings() -> CamSettings:
+    """The settings of the seeds, hand-written background words included."""
+    return replace(DEMO_CAM_SETTINGS, background_words=read_background_words(DEMO_BACKGROUND_WORDS))
 
 
 def run_demo(

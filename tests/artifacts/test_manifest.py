@@ -207,3 +207,15 @@ def test_a_full_disk_is_an_error_with_a_cure(run):
             with pytest.raises(ArtifactError, match="disk may be full; make room and run the command again"):
                 manifest.append(ENTRY)
             assert "a/1" not in manifest.entries
+
+
+def test_an_output_about_to_be_replaced_is_taken_back(run):
+    with Manifest(run) as manifest:
+        (run.root / "a.png").write_bytes(b"old")
+        manifest.append(ManifestEntry("a", "ok", key="old", output="a.png"))
+        manifest.forget("a", "old")
+        manifest.forget("unknown", "new")
+        assert manifest.is_done("a", "old")
+        manifest.forget("a", "new")
+    assert not Manifest(run).is_done("a", "old")
+    assert read_manifest(run.manifest)["a"].reason == "interrupted while it was made again"

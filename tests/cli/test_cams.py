@@ -391,7 +391,7 @@ def test_an_interrupt_exits_130_and_the_same_command_goes_on(cams, folder, monke
         raise KeyboardInterrupt
 
     cams("images", "--out", "whole")
-    monkeypatch.setattr(step, "_forget", interrupted)
+    monkeypatch.setattr(step, "_enter_others", interrupted)
     result = cams("images", "--out", "masks")
     assert result.exit_code == 130
     assert "run the same command again" in result.stderr

@@ -6,6 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from semples_cli.cli import console
 from semples_cli.cli.console import error_border, list_items, print_json, progress_bar, report_summary
 from semples_cli.errors import DataError, SettingsError
 from semples_cli.types import RunSummary
@@ -62,6 +63,18 @@ def test_json_is_one_document_and_refuses_nan(capsys):
     assert json.loads(capsys.readouterr().out) == {"name": "größe", "miou": 0.5}
     with pytest.raises(ValueError, match="JSON compliant"):
         print_json({"miou": float("nan")})
+
+
+def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
+    clock = iter([0.0, 10.0, 40.0, 50.0, 100.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    with progress_bar("cams") as progress:
+        for done in (1, 20, 25, 50):
+            progress(done, 100)
+    assert capsys.readouterr().err.splitlines() == [
+        "cams: 20 of 100, 0.5/s, about 3 min left",
+        "cams: 50 of 100, 0.5/s, about 2 min left",
+    ]
 
 
 def test_progress_bar_stays_off_stdout(capsys):

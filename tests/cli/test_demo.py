@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from semples_cli.cli.app import app
 from semples_cli.config import EngineSettings, WorldSettings
-from semples_cli.demo.model import DEMO_CAM_SETTINGS, model_dir
+from semples_cli.demo.model import model_dir
 from semples_cli.errors import SettingsError
-from semples_cli.steps.run_demo import DemoResult, DemoStage
+from semples_cli.steps.run_demo import DemoResult, DemoStage, demo_cam_settings
 from semples_cli.types import RunSummary
 
 
@@ -133,7 +133,7 @@ def test_demo_options_reach_the_step(semples, fake_run):
     assert semples("demo", "--out", "there", *options).exit_code == 0
     assert fake_run.out == Path("there")
     assert fake_run.world == WorldSettings(seed=3, num_images=12, bias=0.5, pairing=2)
-    assert fake_run.cam_settings == DEMO_CAM_SETTINGS
+    assert fake_run.cam_settings == demo_cam_settings()
     assert (fake_run.options["workers"], fake_run.options["overwrite"]) == (2, True)
 
 
