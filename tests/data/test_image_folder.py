@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import pytest
+
+from semples_cli.data.image_folder import SUFFIXES, ImageFile, check_output_folder, find_images
+from semples_cli.errors import DataError, SettingsError
+
+
+def touch(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def ids(*inputs):
+    return [image.id for image in find_images(inputs)]
+
+
+def test_ids_are_sorted_relative_posix_paths_without_suffix(tmp_path):
+    touch(*(tmp_path / name for name in ("b.jpg", "a/2.png", "a/1.JPG", "a/deep/er/x.y.tif", "C.webp")))
+    assert find_images([tmp_path]) == (
+        ImageFile("C", tmp_path / "C.webp"),
+        ImageFile("a/1", tmp_path / "a/1.JPG"),
+        ImageFile("a/2", tmp_path / "a/2.png"),
+        ImageFile("a/deep/er/x.y", tmp_path / "a/deep/er/x.y.tif"),
+        ImageFile("b", tmp_path / "b.jpg"),
+    )
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_every_suffix_is_found_in_any_case(tmp_path, suffix):
+    touch(tmp_path / f"low{suffix}", tmp_path / f"up{suffix.upper()}")
+    assert ids(tmp_path) == ["low", "up"]
+
+
+def test_other_and_hidden_and_unfinished_files_are_left_out(tmp_path):
+    touch(*(tmp_path / name for name in ("a.jpg", ".b.jpg", ".hidden/c.jpg", "x/.y/d.jpg", "e.jpg.partial", "f.txt")))
+    (tmp_path / "folder.jpg").mkdir()
+    assert ids(tmp_path) == ["a"]
+
+
+def test_results_below_the_images_are_no_images(tmp_path):
+    touch(tmp_path / "a.jpg", tmp_path / "masks/a.png", tmp_path / "masks/overlays/a.png", tmp_path / "sub/b.jpg")
+    assert ids(tmp_path) == ["a", "masks/a", "masks/overlays/a", "sub/b"]
+    (tmp_path / "masks/.semples").mkdir()
+    assert ids(tmp_path) == ["a", "sub/b"]
+    assert ids(tmp_path / "masks") == ["a", "overlays/a"]
+
+
+def test_a_folder_in_a_hidden_place_is_read(tmp_path):
+    touch(tmp_path / ".cache/images/a.jpg")
+    assert ids(tmp_path / ".cache/images") == ["a"]
+
+
+def test_a_file_is_named_by_its_stem(tmp_path):
+    touch(tmp_path / "deep/photo.one.jpg", tmp_path / "odd.xyz")
+    assert ids(tmp_path / "deep/photo.one.jpg", tmp_path / "odd.xyz") == ["odd", "photo.one"]
+
+
+def test_unicode_and_spaces_stay(tmp_path):
+    touch(tmp_path / "Füße/図 1.jpg")
+    assert ids(tmp_path) == ["Füße/図 1"]
+
+
+def test_the_same_file_twice_counts_once(tmp_path):
+    touch(tmp_path / "a.jpg")
+    assert ids(tmp_path, tmp_path / "a.jpg", tmp_path) == ["a"]
+
+
+def test_two_suffixes_of_one_name_are_refused_with_both_names(tmp_path):
+    touch(tmp_path / "a.jpg", tmp_path / "a.png")
+    with pytest.raises(DataError, match="would both be written as 'a': rename one") as error:
+        find_images([tmp_path])
+    assert "a.jpg" in str(error.value)
+    assert "a.png" in str(error.value)
+
+
+def test_one_id_from_two_inputs_is_refused(tmp_path):
+    touch(tmp_path / "one/a.jpg", tmp_path / "two/a.jpg")
+    with pytest.raises(DataError, match=r"one.a\.jpg and .*two.a\.jpg would both be written"):
+        find_images([tmp_path / "one", tmp_path / "two"])
+
+
+def test_a_missing_path_and_an_empty_folder_are_refused_with_the_cure(tmp_path):
+    with pytest.raises(DataError, match="gone: no such file or folder; give the folder of the images"):
+        find_images([tmp_path / "gone"])
+    with pytest.raises(DataError, match=r"no images here; files ending in .*\.jpg.* are taken"):
+        find_images([tmp_path])
+
+
+def test_nothing_given_is_nothing_found():
+    assert find_images([]) == ()
+
+
+@pytest.mark.parametrize("out", [".", "sub/..", "../images"])
+def test_writing_among_the_images_is_refused(tmp_path, out):
+    images = tmp_path / "images"
+    (images / "sub").mkdir(parents=True)
+    with pytest.raises(SettingsError, match=r"is where the images lie.*choose another folder"):
+        check_output_folder([images], images / out)
+
+
+def test_writing_beside_an_input_file_is_refused(tmp_path):
+    touch(tmp_path / "a.jpg")
+    with pytest.raises(SettingsError, match="choose another folder"):
+        check_output_folder([tmp_path / "a.jpg"], tmp_path)
+
+
+def test_any_other_folder_is_fine(tmp_path):
+    touch(tmp_path / "images/a.jpg")
+    for out in (tmp_path, tmp_path / "images/masks", tmp_path / "masks"):
+        assert check_output_folder([tmp_path / "images"], out) is None
+    assert check_output_folder([Path("x.jpg")], Path("masks")) is None
