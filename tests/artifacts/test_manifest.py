@@ -217,5 +217,6 @@ def test_an_output_about_to_be_replaced_is_taken_back(run):
         manifest.forget("unknown", "new")
         assert manifest.is_done("a", "old")
         manifest.forget("a", "new")
-    assert not Manifest(run).is_done("a", "old")
+    with Manifest(run) as manifest:
+        assert not manifest.is_done("a", "old")
     assert read_manifest(run.manifest)["a"].reason == "interrupted while it was made again"
