@@ -117,6 +117,11 @@ def test_a_sixteen_bit_ramp_stays_a_ramp(tmp_path, name):
     np.testing.assert_array_equal(read_image(path), np.repeat(expected[..., None], 3, axis=2))
 
 
+def test_sixteen_bits_are_rounded_to_the_nearest_level(tmp_path):
+    path = save(tmp_path / "a.png", np.array([[128, 129, 385, 386, 65406, 65407]], np.uint16))
+    np.testing.assert_array_equal(read_image(path)[0, :, 0], [0, 1, 1, 2, 254, 255])
+
+
 def test_big_endian_sixteen_bit_is_scaled(tmp_path):
     path = tmp_path / "a.pgm"
     path.write_bytes(b"P5 16 16 65535\n" + RAMP.astype(">u2").tobytes())

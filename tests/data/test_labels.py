@@ -157,9 +157,9 @@ def test_a_row_without_an_image_is_a_problem(labels):
 
 
 def test_rows_that_contradict_each_other_are_all_left_out(labels):
-    table = labels("image,labels\na.jpg,cat\nb.jpg,dog\na.jpg,dog\n./a.jpg,cat\na.jpg,\n")
+    table = labels("image,labels\na.jpg,cat\nb.jpg,dog\na.jpg,dog\na.jpg,\n./a.jpg,cat\n")
     assert names(table) == {"b.jpg": ("dog",)}
-    assert [where for where, _ in table.problems] == ["labels.csv:4:1", "labels.csv:6:1"]
+    assert [where for where, _ in table.problems] == ["labels.csv:4:1", "labels.csv:5:1"]
     assert "a.jpg has other labels on line 2 (cat); neither is used, keep one row with all" in table.problems[0][1]
 
 
@@ -285,6 +285,13 @@ def test_the_delimiter_stands_before_the_list(labels):
     assert names(labels("image,labels\na.jpg,cat;dog\n")) == {"a.jpg": ("cat", "dog")}
     assert names(labels("image\tlabels\na,1.jpg\tcat;dog\n")) == {"a,1.jpg": ("cat", "dog")}
     assert names(labels('"a;b,c.jpg",cat\n')) == {"a;b,c.jpg": ("cat",)}
+
+
+def test_spaces_after_the_delimiter_do_not_matter(labels):
+    assert names(labels('image, labels\na.jpg, "cat,dog"\nb.jpg , cat\n')) == {
+        "a.jpg": ("cat", "dog"),
+        "b.jpg": ("cat",),
+    }
 
 
 def test_blank_lines_count_as_lines(labels):

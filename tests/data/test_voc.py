@@ -101,8 +101,9 @@ def test_all_splits_are_read_and_lists_of_ids_are_no_classes(devkit):
 def test_class_names_with_underscores_and_shared_endings(devkit):
     main(devkit, dog_train="a -1\n", hot_dog_train="a 1\n", train="a\n")
     main(devkit, **{"fire hydrant_minival": "a 1\n", "minival": "a\n"})
+    main(devkit, tea_a_z="a -1\n", a_z="a\n", z="a\n")
     table = read_main(devkit, None)
-    assert table.class_names == ("dog", "fire hydrant", "hot_dog")
+    assert table.class_names == ("dog", "fire hydrant", "hot_dog", "tea")
     assert names(table) == {"a": ("fire hydrant", "hot_dog")}
 
 

@@ -59,7 +59,7 @@ def split_labels(cell: str, class_set: ClassSet | None) -> list[str]:
     separators = r"[|;]" if re.search(r"[|;]", bare) else ","
     names = [part.strip() for part in re.split(separators, bare)]
     parts = bare.split()
-    return parts if len(names) == 1 and len(parts) > 1 and all(part in known for part in parts) else names
+    return parts if all(part in known for part in parts) else names
 
 
 def _find_columns(path: Path, first: CsvLine) -> tuple[int, int]:
