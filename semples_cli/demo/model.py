@@ -4,8 +4,8 @@ from pathlib import Path
 
 from semples_cli.config import CamSettings
 
-# Hand-written for photographs, so three of our ten backgrounds are not among them: as it goes with real data.
-DEMO_BACKGROUND_WORDS = "voc"
+# Chosen with the settings below: the hand-written words for photographs made the seeds of seed 0 worse (docs/results.md).
+DEMO_BACKGROUND_WORDS = "none"
 
 # Chosen on the world of seed 0; every figure that we give is of other seeds.
 DEMO_CAM_SETTINGS = CamSettings(
