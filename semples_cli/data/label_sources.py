@@ -9,11 +9,13 @@ from semples_cli.data.image_folder import ImageFile, find_images
 from semples_cli.data.labels.class_folders import fits_class_folders, read_class_folders
 from semples_cli.data.labels.recognise import AUTO, CLASS_FOLDERS, read_labels
 from semples_cli.data.labels.table import LabelRow, LabelTable, Problem
+from semples_cli.data.labels.voc_xml import read_voc_xml
 from semples_cli.data.voc import CLASSES, IMAGES, MAIN, devkit_around, find_devkit, read_main, read_split, voc_order
 from semples_cli.errors import DataError, SettingsError
 from semples_cli.types import BACKGROUND, ClassSet
 
 BESIDE = ("labels.csv", "metadata.csv")
+ANNOTATIONS = "Annotations"
 
 
 @dataclass(frozen=True)
@@ -122,20 +124,42 @@ def _find_in_devkit(
 def _devkit_table(
     devkit: Path, labels: Path | None, labels_format: str, ids: frozenset[str] | None, class_set: ClassSet | None
 ) -> LabelTable:
-    """The labels that were named, else those of ImageSets/Main, else labels.csv in the devkit."""
+    """The labels that were named, else those of ImageSets/Main and Annotations, else labels.csv in the devkit."""
     if labels is not None:
         return read_labels(labels, labels_format, class_set)
-    table = read_main(devkit, class_set, ids) if labels_format == AUTO else None
+    table = _image_sets(devkit, ids, class_set) if labels_format == AUTO else None
     if table is not None:
         return table
     beside = next((devkit / name for name in BESIDE if (devkit / name).is_file()), None)
     if beside is None:
         msg = (
-            f"{devkit}: no image-level labels; bring {MAIN}/<class>_<split>.txt, put a labels.csv into this folder, or "
-            "name a label file by --labels FILE"
+            f"{devkit}: no image-level labels; bring {MAIN}/<class>_<split>.txt or {ANNOTATIONS}/<id>.xml, put a "
+            "labels.csv into this folder, or name a label file by --labels FILE"
         )
         raise DataError(msg)
     return read_labels(beside, labels_format, class_set)
+
+
+def _image_sets(devkit: Path, ids: frozenset[str] | None, class_set: ClassSet | None) -> LabelTable | None:
+    """Labels of ImageSets/Main, and of Annotations for the images that Main does not list (VOC 2012's of 2007)."""
+    main, folder = read_main(devkit, class_set, ids), devkit / ANNOTATIONS
+    if not folder.is_dir():
+        return main
+    listed = main.rows.keys() if main is not None else set()
+    wanted = ids if ids is not None else {path.stem for path in folder.glob("*.xml")}
+    table = read_voc_xml(folder, wanted - listed, class_set)
+    if main is None:
+        return table if table.rows or table.problems else None
+    if not table.rows and not table.problems:
+        return main
+    names = {name for row in table.rows.values() for name in row.names}
+    return LabelTable(
+        {**main.rows, **table.rows},
+        tuple(sorted(names.union(main.class_names or ()))),
+        f"{main.description}; {table.description}",
+        main.source,
+        (*main.problems, *table.problems),
+    )
 
 
 def _find_table(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from semples_cli.config import CamSettings
 
-# Chosen with the settings below: the hand-written words for photographs made the seeds of seed 0 worse (docs/results.md).
+# The hand-written words for photographs made the seeds of seed 0 worse (docs/results.md).
 DEMO_BACKGROUND_WORDS = "none"
 
 # Chosen on the world of seed 0; every figure that we give is of other seeds.
