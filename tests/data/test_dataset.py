@@ -327,7 +327,8 @@ def test_an_image_that_no_class_file_names_is_unlabelled(devkit):
 
 def test_without_main_labels_csv_is_read_and_without_it_the_error_says_what_is_needed(devkit):
     shutil.rmtree(devkit / "ImageSets/Main")
-    with pytest.raises(DataError, match=r"ImageSets/Main/<class>_<split>\.txt or Annotations/.*put a labels\.csv .*--labels FILE"):
+    needed = r"ImageSets/Main/<class>_<split>\.txt or Annotations/.*put a labels\.csv .*--labels FILE"
+    with pytest.raises(DataError, match=needed):
         load_dataset(data=devkit)
     write(devkit / "labels.csv", "image,labels\n1.jpg,cat\n2.jpg,bird\n3.jpg,cat\n")
     dataset = load_dataset(data=devkit)
