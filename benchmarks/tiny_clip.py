@@ -14,7 +14,7 @@ import torch
 
 from semples_cli.config import CamSettings, EngineSettings, WorldSettings
 from semples_cli.data.background_words import read_background_words
-from semples_cli.demo.model import DEMO_BACKGROUND_WORDS, DEMO_CAM_SETTINGS, model_dir
+from semples_cli.demo.model import DEMO_CAM_SETTINGS, model_dir
 from semples_cli.demo.names import BACKGROUNDS, OBJECTS, paired_backgrounds
 from semples_cli.demo.world import Scene, render_background, render_object, render_scene
 from semples_cli.engine.build import build_engine
@@ -25,7 +25,7 @@ from semples_cli.functional.masks import resize_scores
 from semples_cli.types import ClassSet
 
 CLASSES = ClassSet(OBJECTS)
-WORDS = {"none": (), "hand-written": read_background_words(DEMO_BACKGROUND_WORDS), "the true ones": BACKGROUNDS}
+WORDS = {"none": (), "hand-written (voc)": read_background_words("voc"), "the true ones": BACKGROUNDS}
 
 
 def knowledge(engine: ClipEngine, seed: int, count: int) -> dict[str, float]:

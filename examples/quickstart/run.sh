@@ -16,7 +16,7 @@ semples cams --data "$out/world" --weights "$model" --affinity-layers first:1 --
 
 # Seeds + colours -> sharper masks. The published widths are for photographs of 500 pixels; these images have 64.
 semples crf "$out/seeds" --out "$out/crf" --overlay \
-  --preset semples-coco --gaussian 0.75 3 --bilateral 12.5 13 10
+  --preset semples-coco --gaussian 0.75 3 --bilateral 12.5 8 10
 
 # How good are they?
 semples evaluate "$out/seeds" "$out/world" --out "$out/report-seeds"

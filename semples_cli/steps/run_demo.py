@@ -39,7 +39,7 @@ DEMO_CRF_SETTINGS = CrfSettings(
     gaussian_sxy=0.75,
     gaussian_compat=3.0,
     bilateral_sxy=12.5,
-    bilateral_srgb=13.0,
+    bilateral_srgb=8.0,
     bilateral_compat=10.0,
 )
 
