@@ -26,6 +26,7 @@ def read_class_list(source: str | Path) -> ClassSet:
     prompt_names: list[str] = []
     for number, entry in read_entries(path):
         name, _, prompt_name = (part.strip() for part in entry.partition("\t"))
+        name = BACKGROUND if name.casefold() == BACKGROUND else name  # 'Background' must not become class 1
         if name == BACKGROUND and not first_seen:
             continue
         if name in first_seen:

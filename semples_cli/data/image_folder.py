@@ -33,7 +33,8 @@ def find_images(inputs: Sequence[Path]) -> tuple[ImageFile, ...]:
     `semples cams . --out masks/` does not take the masks of the first for images.
 
     Raises:
-        DataError: An input is missing, or is a folder without images; or two images would share an id.
+        DataError: An input is missing, is a folder without images, or cannot be listed; or two images would share an
+            id.
     """
     found: dict[str, Path] = {}
     for entry in inputs:
@@ -72,10 +73,16 @@ def _images_of(entry: Path) -> Iterator[ImageFile]:
     if not entry.is_dir():
         msg = f"{entry}: no such file or folder; give the folder of the images, or an image"
         raise DataError(msg)
-    for folder, inner, names in os.walk(entry):
+    for folder, inner, names in os.walk(entry, onerror=_refuse):
         place = Path(folder)
         inner[:] = [name for name in inner if not name.startswith(".") and not (place / name / RUN_MARKER).is_dir()]
         for name in names:
             path = place / name
             if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
                 yield ImageFile(path.relative_to(entry).with_suffix("").as_posix(), path)
+
+
+def _refuse(error: OSError) -> None:
+    """Left alone, `os.walk` skips what it cannot list, and the images there would be missing without a word."""
+    msg = f"{error.filename}: cannot be listed ({error.strerror}); allow reading it, or take it out of the folder"
+    raise DataError(msg)

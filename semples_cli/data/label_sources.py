@@ -45,7 +45,8 @@ def label_all(images: Sequence[Path], label: str, class_set: ClassSet | None) ->
     Raises:
         SettingsError: No class is named, or an unknown one.
     """
-    names = tuple(dict.fromkeys(name for part in label.split(",") if (name := part.strip()) and name != BACKGROUND))
+    given = dict.fromkeys(part.strip() for part in label.split(","))
+    names = tuple(name for name in given if name and name.casefold() != BACKGROUND)
     if not names:
         msg = f"--label {label!r} names no class: say what the images show, such as --label boat (background always is)"
         raise SettingsError(msg)

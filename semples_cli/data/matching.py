@@ -1,9 +1,10 @@
 """Brings label rows and images together: by relative path, then by file name, then by stem."""
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from semples_cli.data.image_folder import SUFFIXES, ImageFile
 from semples_cli.data.labels.table import LabelRow, LabelTable, Problem
@@ -56,20 +57,32 @@ class _Matcher:
 def match_rows(table: LabelTable, images: Sequence[ImageFile]) -> Matching:
     """Match each row with the one image that it names.
 
-    A path may be relative to the image folder or to the folder of the label file, with or without suffix.
+    A path may be relative to the image folder or to the folder of the label file; its suffix may be missing, or that
+    of another image format.
     """
     matcher = _Matcher(table)
-    relative = _index(images, lambda image: image.id)
-    for image in images:
-        relative.setdefault(image.id + image.path.suffix, []).append(image.id)
-    rest = matcher.take(list(table.rows), relative, str)
+    rest = _take_paths(matcher, list(table.rows), images, lambda image: image.id, str)
     if any("/" in key for key in rest):
         folder = table.source.absolute().parent
-        absolute = _index(images, lambda image: image.path.absolute().as_posix())
-        rest = matcher.take(rest, absolute, lambda key: (folder / key).as_posix())
+        rest = _take_paths(matcher, rest, images, _absolute_id, lambda key: _normal(folder / key))
     rest = matcher.take(rest, _index(images, lambda image: image.path.name), lambda key: PurePosixPath(key).name)
     rest = matcher.take(rest, _index(images, lambda image: image.path.stem), _stem)
     return Matching(_agreed(matcher), tuple(sorted(rest)), tuple(matcher.problems))
+
+
+def _take_paths(
+    matcher: _Matcher,
+    keys: Sequence[str],
+    images: Sequence[ImageFile],
+    id_of: Callable[[ImageFile], str],
+    path_of: Callable[[str], str],
+) -> list[str]:
+    """Match by path: as it is written first, then without its suffix."""
+    index = _index(images, id_of)
+    for image in images:
+        index.setdefault(id_of(image) + image.path.suffix, []).append(image.id)
+    rest = matcher.take(keys, index, path_of)
+    return matcher.take(rest, index, lambda key: _without_suffix(path_of(key)))
 
 
 def _agreed(matcher: _Matcher) -> dict[str, LabelRow]:
@@ -94,6 +107,19 @@ def _index(images: Sequence[ImageFile], name_of: Callable[[ImageFile], str]) -> 
 
 
 def _stem(key: str) -> str:
-    """File name without the suffix of an image; `img.01` keeps its dot."""
+    return PurePosixPath(_without_suffix(key)).name
+
+
+def _absolute_id(image: ImageFile) -> str:
+    return _normal(image.path.absolute().with_suffix(""))
+
+
+def _normal(path: Path) -> str:
+    """Without `..`, which would hide that two paths are one."""
+    return Path(os.path.normpath(path)).as_posix()
+
+
+def _without_suffix(key: str) -> str:
+    """Path without the suffix of an image; `img.01` keeps its dot."""
     path = PurePosixPath(key)
-    return path.stem if path.suffix.lower() in SUFFIXES else path.name
+    return str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES else key

@@ -51,6 +51,7 @@ def test_one_name_a_line_and_a_prompt_name_after_a_tab(tmp_path):
         "cat\rdog\r",
         "# ours\n\n  cat  \n\n# more\ndog\n\n",
         "background\ncat\ndog\n",
+        "Background\ncat\ndog\n",
         "\ufeffbackground\r\n# x\r\ncat\r\ndog",
     ],
 )
@@ -58,9 +59,10 @@ def test_bom_line_endings_comments_blank_lines_and_background(tmp_path, content)
     assert read_class_list(write(tmp_path, content)).names == ("cat", "dog")
 
 
-def test_background_further_down_is_refused(tmp_path):
+@pytest.mark.parametrize("name", ["background", "Background", "BACKGROUND\tsky"])
+def test_background_further_down_is_refused(tmp_path, name):
     with pytest.raises(DataError, match=r"classes\.txt: 'background' is always class 0: leave it out"):
-        read_class_list(write(tmp_path, "cat\nbackground\n"))
+        read_class_list(write(tmp_path, f"cat\n{name}\n"))
 
 
 def test_a_class_listed_twice_is_refused_with_both_lines(tmp_path):

@@ -216,7 +216,7 @@ def test_one_label_with_a_class_list(images):
         load_dataset([images], label="boot", classes="voc12")
 
 
-@pytest.mark.parametrize("label", ["", " , ", "background"])
+@pytest.mark.parametrize("label", ["", " , ", "background", "Background"])
 def test_a_label_without_a_class_is_refused(images, label):
     with pytest.raises(SettingsError, match=r"names no class: say what the images show, such as --label boat"):
         load_dataset([images], label=label)

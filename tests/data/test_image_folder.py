@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,20 @@ def test_a_missing_path_and_an_empty_folder_are_refused_with_the_cure(tmp_path):
     with pytest.raises(DataError, match="gone: no such file or folder; give the folder of the images"):
         find_images([tmp_path / "gone"])
     with pytest.raises(DataError, match=r"no images here; files ending in .*\.jpg.* are taken"):
+        find_images([tmp_path])
+
+
+def test_a_folder_that_cannot_be_listed_is_refused_not_left_out(tmp_path, monkeypatch):
+    touch(tmp_path / "a.jpg", tmp_path / "locked/b.jpg")
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"locked: cannot be listed \(Permission denied\); allow reading it"):
         find_images([tmp_path])
 
 

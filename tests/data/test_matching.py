@@ -40,6 +40,19 @@ def test_by_absolute_path():
     assert matched(["/data/images/b/1.jpg"], ["a/1.jpg", "b/1.jpg"]) == ({"b/1": 2}, ())
 
 
+def test_by_path_though_the_label_file_knows_another_suffix():
+    names = ["a/1.jpg", "b/1.jpg"]
+    assert matched(["a/1.png", "b/1.JPG"], names) == ({"a/1": 2, "b/1": 3}, ())
+    assert matched(["images/a/1.png", "images/b/1"], names) == ({"a/1": 2, "b/1": 3}, ())
+
+
+def test_by_path_though_it_goes_through_a_parent_folder():
+    keys = ["../images/a/1.jpg", "../images/b/1.jpg"]
+    assert matched(keys, ["a/1.jpg", "b/1.jpg"], source="/data/labels/labels.csv") == ({"a/1": 2, "b/1": 3}, ())
+    folder = tuple(ImageFile(f"{name}/1", Path(f"/data/x/../images/{name}/1.jpg")) for name in "ab")
+    assert set(match_rows(table("images/b/1.jpg"), folder).labelled) == {"b/1"}
+
+
 def test_by_file_name_then_by_stem():
     assert matched(["elsewhere/1.jpg", "x/2.png", "3"], ["a/1.jpg", "b/2.jpg", "c/3.tif"]) == (
         {"a/1": 2, "b/2": 3, "c/3": 4},

@@ -35,6 +35,9 @@ def read_csv_lines(path: Path) -> tuple[CsvLine, ...]:
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        msg = f"{path}: no such label file; correct the path"
+        raise DataError(msg) from None
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{path}: cannot be read as UTF-8 text ({error}); export it as CSV UTF-8"
         raise DataError(msg) from None
