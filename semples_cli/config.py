@@ -153,3 +153,136 @@ class WorldSettings:
         _require(16 <= self.size <= 1024, f"size {self.size}: 16 to 1024 pixels")
         _require(1 <= self.max_objects <= 4, f"objects per image {self.max_objects}: 1 to 4")
         _require(0 <= self.bias <= 1, f"bias {self.bias}: it lies in [0, 1]")
+
+
+SIMILARITIES = ("clamp", "half")
+REPULSIONS = ("log-s", "log-one-minus-s")
+PROMPT_STARTS = ("uniform", "tokens")
+POOLINGS = ("max", "avg")
+
+
+@dataclass(frozen=True)
+class PromptSettings:
+    """Contrastive Prompt Learning, stage (b) of SemPLeS (Lin et al. 2025, arXiv 2401.11791).
+
+    Attributes:
+        prompt_length: L, learnable tokens of each prompt.
+        epochs: Passes over all (image, present class) pairs.
+        batch_size: Pairs a step.
+        learning_rate: Base rate; a step uses learning_rate · batch_size / 512 on a cosine that ends at 0.
+        weight_decay: AdamW's.
+        lambda_t: Weight of the term that pushes a prompt off its own class.
+        repulsion: That term: 'log-s' (+λ log s, as the released code has it) or 'log-one-minus-s' (−λ log(1 − s)).
+        similarity: What goes into the logarithms: the cosine clamped to [1e-4, 1 − 1e-4] ('clamp', as published), or
+            (1 + cosine) / 2, which has a gradient for negative cosines too ('half').
+        start: First vectors: 'uniform' in [0, 1) (as published) or 'tokens': normal at the scale of the token table.
+        views: Augmented views of each image whose background regions are embedded once.
+        region_epsilon: ε of the min-max of the maps that cut the regions.
+        crop_scale: Share of the image that a view shows at least, in (0, 1].
+        seed: Seeds start, order and views.
+    """
+
+    prompt_length: int = 30
+    epochs: int = 60
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    weight_decay: float = 0.03
+    lambda_t: float = 0.3
+    repulsion: str = "log-one-minus-s"
+    similarity: str = "half"
+    start: str = "tokens"
+    views: int = 4
+    region_epsilon: float = 1e-4
+    crop_scale: float = 0.5
+    seed: int = 504
+
+    def __post_init__(self) -> None:
+        _require(self.prompt_length >= 1, f"prompt length {self.prompt_length}: 1 or more")
+        _require(min(self.epochs, self.batch_size, self.views) >= 1, "epochs, batch size and views: 1 or more")
+        _require(self.learning_rate > 0, f"learning rate {self.learning_rate}: above 0")
+        _require(self.lambda_t >= 0, f"lambda_t {self.lambda_t}: 0 or more")
+        _require(self.repulsion in REPULSIONS, f"repulsion {self.repulsion!r}: choose one of {', '.join(REPULSIONS)}")
+        _require(
+            self.similarity in SIMILARITIES, f"similarity {self.similarity!r}: choose one of {', '.join(SIMILARITIES)}"
+        )
+        _require(self.start in PROMPT_STARTS, f"start {self.start!r}: choose one of {', '.join(PROMPT_STARTS)}")
+        _require(self.region_epsilon >= 0, f"region epsilon {self.region_epsilon}: 0 or more")
+        _require(0 < self.crop_scale <= 1, f"crop scale {self.crop_scale}: it lies in (0, 1]")
+
+
+PROMPT_PRESETS: dict[str, PromptSettings] = {
+    "own": PromptSettings(),
+    "voc12": PromptSettings(
+        lambda_t=0.02, repulsion="log-s", similarity="clamp", start="uniform", learning_rate=0.1, crop_scale=0.08
+    ),
+    "coco14": PromptSettings(
+        lambda_t=0.01, repulsion="log-s", similarity="clamp", start="uniform", learning_rate=0.01, crop_scale=0.08
+    ),
+}
+
+
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """Training of the mask generator: initial weights, matching (a) and refinement (c).
+
+    Attributes:
+        reduction: r of the attention fusion (WeakTr, Zhu et al. 2023, arXiv 2304.01184).
+        pooling: 'max' or 'avg': how the fusion sums up the per-head features over the patches.
+        epochs: Passes over the labelled images, of each stage.
+        batch_size: Images a step.
+        micro_batch: Images that go through CLIP at once; gradients are added up; halved when memory runs out.
+        initial_learning_rate: Base rate of the initial weights' training.
+        learning_rate: Base rate of (a) and (c); each is · batch_size / 512 on a cosine that ends at 0.
+        weight_decay: AdamW's.
+        lambda_b: Weight of the background-region term of the matching loss.
+        lambda_r: Weight of the refinement loss.
+        similarity: As in PromptSettings.
+        region_epsilon: ε of the min-max of the maps that cut the regions.
+        crop_scale: Share of the image that an augmented view shows at least, in (0, 1].
+        seed: Seeds first weights, order and views.
+    """
+
+    reduction: int = 8
+    pooling: str = "max"
+    epochs: int = 60
+    batch_size: int = 64
+    micro_batch: int = 64
+    initial_learning_rate: float = 4e-3
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.03
+    lambda_b: float = 2.4
+    lambda_r: float = 0.05
+    similarity: str = "half"
+    region_epsilon: float = 0.1
+    crop_scale: float = 0.5
+    seed: int = 504
+
+    def __post_init__(self) -> None:
+        _require(self.reduction >= 1, f"reduction {self.reduction}: 1 or more")
+        _require(self.pooling in POOLINGS, f"pooling {self.pooling!r}: choose one of {', '.join(POOLINGS)}")
+        _require(
+            min(self.epochs, self.batch_size, self.micro_batch) >= 1, "epochs, batch size and micro batch: 1 or more"
+        )
+        _require(min(self.initial_learning_rate, self.learning_rate) > 0, "learning rates: above 0")
+        _require(min(self.lambda_b, self.lambda_r) >= 0, "lambda_b and lambda_r: 0 or more")
+        _require(
+            self.similarity in SIMILARITIES, f"similarity {self.similarity!r}: choose one of {', '.join(SIMILARITIES)}"
+        )
+        _require(self.region_epsilon >= 0, f"region epsilon {self.region_epsilon}: 0 or more")
+        _require(0 < self.crop_scale <= 1, f"crop scale {self.crop_scale}: it lies in (0, 1]")
+
+
+GENERATOR_PRESETS: dict[str, GeneratorSettings] = {
+    "own": GeneratorSettings(),
+    "voc12": GeneratorSettings(learning_rate=5.12e-4, similarity="clamp", crop_scale=0.08),
+    "coco14": GeneratorSettings(
+        pooling="avg",
+        reduction=4,
+        batch_size=32,
+        learning_rate=5.12e-6,
+        lambda_b=0.75,
+        lambda_r=0.2,
+        similarity="clamp",
+        crop_scale=0.08,
+    ),
+}

@@ -4,7 +4,7 @@ Letters: N images, F foreground classes, C = 1 + F, K classes present in one ima
 Always (height, width).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +18,7 @@ BACKGROUND = "background"
 BACKGROUND_INDEX = 0
 IGNORE_INDEX = 255
 MAX_CLASSES = 254
+PROMPT_TEMPLATE = "a photo of {}."
 
 FloatArray = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[np.int64]
@@ -167,6 +168,40 @@ class Mask:
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.values.dtype != np.uint8:
             msg = f"{self.sample_id}: a mask is (H, W) uint8, not {self.values.shape} {self.values.dtype}"
+            raise ArtifactError(msg)
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Learned background prompts, one for each class, and the CLIP that they belong to.
+
+    Attributes:
+        class_names: The F class names.
+        prompt_names: The words that stood for them in the label texts.
+        vectors: (F, L, text width) float32: the learnable tokens.
+        clip_name: Model name of the CLIP.
+        weights_hash: SHA-256 of its weights.
+        quick_gelu: Its activation.
+        template: Where the tokens stand: 'a photo of {}.'.
+        settings: What they were learned with, as JSON values.
+    """
+
+    class_names: tuple[str, ...]
+    prompt_names: tuple[str, ...]
+    vectors: FloatArray
+    clip_name: str
+    weights_hash: str
+    quick_gelu: bool
+    template: str = PROMPT_TEMPLATE
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        num_classes = len(self.class_names)
+        if self.vectors.ndim != 3 or len(self.vectors) != num_classes or len(self.prompt_names) != num_classes:
+            msg = f"prompts of shape {self.vectors.shape} do not go with {num_classes} classes; expected (F, L, width)"
+            raise ArtifactError(msg)
+        if not np.isfinite(self.vectors).all():
+            msg = "the prompts hold numbers that are not finite; learn them again"
             raise ArtifactError(msg)
 
 
