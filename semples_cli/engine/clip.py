@@ -45,6 +45,9 @@ class ClipEngine:
         patch_size: Side of a patch in pixels.
         embed_dim: D.
         num_layers: L, the blocks of the image tower.
+        num_heads: Attention heads of each of them.
+        width: W, the width of the image tower.
+        image_size: Side of the square images that CLIP was trained on, in pixels.
         logit_scale: CLIP's own factor on cosines; 100 in OpenAI's.
     """
 
@@ -70,6 +73,9 @@ class ClipEngine:
         self.patch_size: int = self._visual.patch_size[0]
         self.embed_dim: int = self._visual.output_dim
         self.num_layers = len(self._blocks)
+        self.num_heads: int = self._blocks[0].attn.num_heads
+        self.width: int = len(self._visual.class_embedding)
+        self.image_size: int = self._visual.image_size[0]
         self.logit_scale = float(self.model.logit_scale.exp())
 
     @contextmanager
@@ -122,7 +128,7 @@ class ClipEngine:
         """
         attentions: dict[int, torch.Tensor] = {}
         with self.autocast():
-            tokens = self._embed(pixels.to(self.device))
+            tokens = self.embed(pixels.to(self.device))
             for layer, block in enumerate(self._blocks):
                 if layer in attention_layers:
                     attentions[layer] = _patch_attention(block, tokens)
@@ -153,8 +159,25 @@ class ClipEngine:
         pooled = self._visual.ln_post(hidden)[:, 1:].mean(dim=1)
         return functional.normalize(pooled @ self._visual.proj, dim=-1)
 
-    def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Patches, class token, positions interpolated to the grid, ln_pre: (B, 1 + P, W) float32."""
+    @property
+    def blocks(self) -> Sequence[Any]:
+        """The L blocks of the image tower: open_clip's custom ones, which are untyped."""
+        return tuple(self._blocks)
+
+    def norm_patches(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The patches of the tower's output after ln_post: (B, 1 + P, W) → (B, P, W)."""
+        normed: torch.Tensor = self._visual.ln_post(tokens[:, 1:])
+        return normed
+
+    def embed(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Patches, class token, positions interpolated to the grid, ln_pre.
+
+        Args:
+            pixels: (B, 3, H', W') float32, normalised, on the engine's device; sides are multiples of the patch.
+
+        Returns:
+            (B, 1 + P, W) float32.
+        """
         visual = self._visual
         patches = visual.conv1(pixels).float()  # the residual stream stays float32 in every precision
         grid = patches.shape[-2:]

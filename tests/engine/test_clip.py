@@ -44,6 +44,8 @@ def finish(engine, tokens):
 
 def test_attributes(tiny_engine):
     assert (tiny_engine.patch_size, tiny_engine.embed_dim, tiny_engine.num_layers) == (8, 32, 3)
+    assert (tiny_engine.width, tiny_engine.num_heads, tiny_engine.image_size) == (64, 4, 64)
+    assert len(tiny_engine.blocks) == 3
     assert tiny_engine.logit_scale == pytest.approx(100)
     assert tiny_engine.dtype == torch.float32
 
