@@ -126,7 +126,7 @@ def spread(maps: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor, weight
     # As wide as the keys, because torch's fast CPU kernel takes no other: padded up to that, or cut into such slices.
     padded = functional.pad(maps, (0, -maps.shape[-1] % head_width, 1, 0))
     fused = []
-    for value in torch.split(padded, head_width, dim=-1):  # type: ignore[no-untyped-call]
+    for value in torch.split(padded, head_width, dim=-1):
         heads = value[:, None].expand(-1, num_heads, -1, -1)
         total = torch.zeros_like(value[:, 1:])
         for query, key, weight in zip(queries, keys, weights.unbind(1), strict=True):

@@ -1,0 +1,121 @@
+"""The three trainings of the mask generator: initial weights, segment-label matching (a), refinement (c)."""
+
+from collections.abc import Sequence
+
+import torch
+
+from semples_cli.config import GeneratorSettings
+from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.generator_objectives import BackgroundTexts, ClassificationObjective, RegionObjective
+from semples_cli.engine.generators.clip_head import ClipGenerator
+from semples_cli.engine.training_batches import LabelledImages, ViewBatches
+from semples_cli.engine.training_loop import Checkpoint, Curves, Training
+from semples_cli.types import PROMPT_TEMPLATE, Progress
+
+
+def train_initial(
+    generator: ClipGenerator,
+    images: LabelledImages,
+    settings: GeneratorSettings,
+    checkpoint: Checkpoint,
+    progress: Progress,
+) -> Curves:
+    """Train initial weights in place, by multi-label classification.
+
+    Args:
+        generator: Its head is trained; CLIP stays as it is.
+        images: All images; those without any class take part.
+        settings: Schedule and views.
+        checkpoint: For an interrupted training.
+        progress: Called with (steps done, steps).
+
+    Returns:
+        The terms 'coarse' and 'fine' and their sum 'loss' of every step.
+
+    Raises:
+        DataError: There is no image.
+        EngineError: Not even one image fits into the device's memory.
+    """
+    objective = ClassificationObjective(generator.engine, generator.head.num_classes)
+    batches = ViewBatches(generator.engine, images, range(len(images.class_indices)), settings)
+    training = Training(generator, objective, settings, settings.initial_learning_rate)
+    return training.run(batches, checkpoint, progress)
+
+
+def train_matching(
+    generator: ClipGenerator,
+    images: LabelledImages,
+    prompt_names: Sequence[str],
+    settings: GeneratorSettings,
+    checkpoint: Checkpoint,
+    progress: Progress,
+) -> Curves:
+    """Train stage (a), segment-label matching, in place.
+
+    Args:
+        generator: Its head has the initial weights.
+        images: Images without any class are left out.
+        prompt_names: The word for each of the F classes.
+        settings: Schedule, views, λ_b, similarity and the ε of the maps.
+        checkpoint: For an interrupted training.
+        progress: Called with (steps done, steps).
+
+    Returns:
+        The terms 'foreground' and 'background' (without λ_b) and the 'loss' of every step.
+
+    Raises:
+        DataError: No image has a class.
+        EngineError: Not even one image fits into the device's memory.
+    """
+    return _train_regions(generator, images, prompt_names, settings, checkpoint, progress, None)
+
+
+def train_refined(
+    generator: ClipGenerator,
+    images: LabelledImages,
+    prompt_names: Sequence[str],
+    texts: BackgroundTexts,
+    settings: GeneratorSettings,
+    checkpoint: Checkpoint,
+    progress: Progress,
+) -> Curves:
+    """Train stage (c), matching and prompt-guided refinement, in place, from initial weights.
+
+    Args:
+        generator: Its head has the initial weights, not those of stage (a).
+        images: Images without any class are left out.
+        prompt_names: The word for each of the F classes.
+        texts: What the foreground of each class must not look like.
+        settings: As for stage (a), and λ_r.
+        checkpoint: For an interrupted training.
+        progress: Called with (steps done, steps).
+
+    Returns:
+        As stage (a), and the term 'refinement' (without λ_r).
+
+    Raises:
+        DataError: No image has a class.
+        EngineError: Not even one image fits into the device's memory.
+    """
+    return _train_regions(generator, images, prompt_names, settings, checkpoint, progress, texts)
+
+
+def encode_labels(engine: ClipEngine, prompt_names: Sequence[str]) -> torch.Tensor:
+    """Features of the label texts 'a photo of {class}.': (F, D) float32, L2-normalised."""
+    return engine.encode_texts([PROMPT_TEMPLATE.replace("{}", name) for name in prompt_names])
+
+
+def _train_regions(
+    generator: ClipGenerator,
+    images: LabelledImages,
+    prompt_names: Sequence[str],
+    settings: GeneratorSettings,
+    checkpoint: Checkpoint,
+    progress: Progress,
+    texts: BackgroundTexts | None,
+) -> Curves:
+    engine = generator.engine
+    objective = RegionObjective(engine, encode_labels(engine, prompt_names), settings, texts)
+    labelled = [i for i, indices in enumerate(images.class_indices) if indices]
+    training = Training(generator, objective, settings, settings.learning_rate)
+    return training.run(ViewBatches(engine, images, labelled, settings), checkpoint, progress)

@@ -1,0 +1,102 @@
+"""What a mask generator is trained on: labelled images, in batches of random views, the next one read ahead.
+
+Order and views follow from (seed, epoch, image) alone, so that an interrupted training goes on as if it had not been.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from semples_cli.config import GeneratorSettings
+from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.preprocess import to_pixels
+from semples_cli.engine.views import random_view
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images that are read when they are needed, and their labels, which are known before.
+
+    Attributes:
+        class_indices: Class indices 1..F of each image; () where nothing is present.
+        read: Number of an image, from 0 → (H, W, 3) uint8, or None where it cannot be read. Called from a thread.
+    """
+
+    class_indices: Sequence[tuple[int, ...]]
+    read: Callable[[int], Image | None]
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """Views and labels of the images of a step.
+
+    Attributes:
+        pixels: (B, 3, S, S) float32, normalised, on the CPU.
+        class_indices: Class indices 1..F of each.
+    """
+
+    pixels: torch.Tensor
+    class_indices: tuple[tuple[int, ...], ...]
+
+    def part(self, start: int, stop: int) -> "ViewBatch":
+        """Images `start` to `stop` of it."""
+        return ViewBatch(self.pixels[start:stop], self.class_indices[start:stop])
+
+
+@dataclass(frozen=True)
+class ViewBatches:
+    """The steps of a training.
+
+    Attributes:
+        engine: Whose input size and normalisation the views have.
+        images: The images.
+        chosen: Numbers of the images that take part.
+        settings: Epochs, batch size, crop scale and seed.
+    """
+
+    engine: ClipEngine
+    images: LabelledImages
+    chosen: Sequence[int]
+    settings: GeneratorSettings
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole training; the last batch of an epoch may be smaller."""
+        return self.settings.epochs * self._steps_an_epoch
+
+    @property
+    def _steps_an_epoch(self) -> int:
+        return -(-len(self.chosen) // self.settings.batch_size)
+
+    def read(self, first: int) -> Iterator[ViewBatch]:
+        """The batches from step `first` on; while one is in use, a thread makes the next."""
+        with ThreadPoolExecutor(1) as thread:
+            ahead: Future[ViewBatch] | None = None
+            for step in range(first, self.num_steps):
+                current, ahead = ahead, thread.submit(self.batch, step)
+                if current is not None:
+                    yield current.result()
+            if ahead is not None:
+                yield ahead.result()
+
+    def batch(self, step: int) -> ViewBatch:
+        """The batch of one step; without the images that cannot be read."""
+        epoch, place = divmod(step, self._steps_an_epoch)
+        settings, preprocess, side = self.settings, self.engine.preprocess, self.engine.image_size
+        order = np.random.default_rng((settings.seed, epoch)).permutation(len(self.chosen))
+        pixels, classes = [], []
+        for position in order[place * settings.batch_size : (place + 1) * settings.batch_size].tolist():
+            i = self.chosen[position]
+            image = self.images.read(i)
+            if image is None:
+                continue
+            view = random_view(image, side, settings.crop_scale, np.random.default_rng((settings.seed, epoch, i)))
+            pixels.append(to_pixels(view, (side, side), preprocess.mean, preprocess.std))
+            classes.append(self.images.class_indices[i])
+        return ViewBatch(torch.stack(pixels) if pixels else torch.empty(0, 3, side, side), tuple(classes))
