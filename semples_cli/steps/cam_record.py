@@ -27,10 +27,15 @@ Note = Callable[[str], None]
 
 
 def cam_record(
-    class_set: ClassSet, engine: ClipEngine, settings: CamSettings, mask_mode: str, inputs: Sequence[Path]
+    class_set: ClassSet,
+    engine: ClipEngine,
+    settings: CamSettings,
+    mask_mode: str,
+    inputs: Sequence[Path],
+    generator: Mapping[str, object],
 ) -> dict[str, Any]:
-    """What a run was made with, as `run.json` holds it."""
-    return {
+    """What a run was made with, as `run.json` holds it; `generator` is the record of a `CamMaker`, {} for seeds."""
+    record = {
         "command": "cams",
         "step_version": STEP_VERSION,
         "settings": asdict(settings),
@@ -40,6 +45,7 @@ def cam_record(
         "preprocess": {"mean": engine.preprocess.mean, "std": engine.preprocess.std},
         "inputs": [str(path.absolute()) for path in inputs],
     }
+    return record | ({"generator": dict(generator)} if generator else {})
 
 
 def shaping_facts(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,7 +56,8 @@ def shaping_facts(record: Mapping[str, Any]) -> dict[str, Any]:
     settings, engine = record.get("settings") or {}, record.get("engine") or {}
     facts = {name: value for name, value in settings.items() if name != "batch_size"}
     facts |= {name: engine.get(name) for name in ("weights_sha256", "quick_gelu", "precision")}
-    return facts | {name: record.get(name) for name in ("step_version", "mask_mode", "preprocess")}
+    facts |= {name: record.get(name) for name in ("step_version", "mask_mode", "preprocess")}
+    return facts | ({"generator": record["generator"]} if record.get("generator") else {})
 
 
 def begin_run(run: RunFolder, record: Mapping[str, Any], *, overwrite: bool, note: Note) -> None:
@@ -75,7 +82,8 @@ def begin_run(run: RunFolder, record: Mapping[str, Any], *, overwrite: bool, not
 
 def _changes(previous: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
     before, now = ({**shaping_facts(each), **(each.get("classes") or {})} for each in (previous, record))
-    texts = [(name, json.dumps(before.get(name)), json.dumps(now[name])) for name in now]
+    names = dict.fromkeys((*now, *before))  # a generator may come or go
+    texts = [(name, json.dumps(before.get(name)), json.dumps(now.get(name))) for name in names]
     return [
         f"{name} {old} → {new}" if max(len(old), len(new)) <= LONGEST_SHOWN else f"other {name}"
         for name, old, new in texts

@@ -13,6 +13,7 @@ from semples_cli.artifacts.run_folder import OVERLAYS, RunFolder
 from semples_cli.config import MASK_MODES, CamSettings
 from semples_cli.data.image_folder import check_output_folder
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
+from semples_cli.engine.cam_maker import CamMaker
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.seeds import SeedGenerator
 from semples_cli.errors import DataError, SettingsError
@@ -39,6 +40,7 @@ def make_cams(
     out: Path,
     settings: CamSettings = DEFAULT_SETTINGS,
     *,
+    generator: CamMaker | None = None,
     inputs: Sequence[Path] = (),
     skipped: Sequence[tuple[str, str]] = (),
     overwrite: bool = False,
@@ -56,6 +58,7 @@ def make_cams(
         engine: A built CLIP.
         out: Run folder to write; what an earlier run with the same settings finished there is kept.
         settings: How CAMs are made.
+        generator: What makes the CAMs, of these classes and settings; None: training-free seeds.
         inputs: Image files and folders as they were given, for later commands; without them, the folders that the
             ids are relative to. None of them may be `out`.
         skipped: (id, reason) of images that are left out on purpose, for the manifest.
@@ -77,10 +80,14 @@ def make_cams(
     roots = _roots(samples)
     check_output_folder([*inputs, *roots], out)
     note = note or _ignore
-    generator = SeedGenerator(engine, class_set, settings)
-    _say_dropped_words(generator, settings, note)
+    if generator is None:
+        generator = SeedGenerator(engine, class_set, settings)
+        _say_dropped_words(generator, settings, note)
+    elif generator.settings != settings:
+        msg = "the generator was made for other settings than the run: give both the same"
+        raise SettingsError(msg)
     output = CamOutput(RunFolder(out), settings, overlays, mask_mode, max_pixels)
-    record = cam_record(class_set, engine, settings, mask_mode, inputs or roots)
+    record = cam_record(class_set, engine, settings, mask_mode, inputs or roots, generator.record)
     with Manifest(output.run, overwrite=overwrite) as manifest:
         begin_run(output.run, record, overwrite=overwrite, note=note)
         ledger = Ledger(output.run, manifest, len(samples) + len(skipped), progress or tqdm_progress("cams"))
@@ -130,7 +137,7 @@ def _say_dropped_words(generator: SeedGenerator, settings: CamSettings, note: No
 
 
 def _make_batches(
-    generator: SeedGenerator, reader: BatchReader, output: CamOutput, batches: Sequence[Batch], ledger: Ledger
+    generator: CamMaker, reader: BatchReader, output: CamOutput, batches: Sequence[Batch], ledger: Ledger
 ) -> None:
     """While the network works on one batch, the next is read and the last one written; no more are held."""
     writing: Writing = []
@@ -155,7 +162,7 @@ def _read_ahead(reader: BatchReader, batches: Sequence[Batch], threads: ThreadPo
         yield ahead.result()
 
 
-def _look(generator: SeedGenerator, jobs: Sequence[CamJob]) -> list[Made]:
+def _look(generator: CamMaker, jobs: Sequence[CamJob]) -> list[Made]:
     started = perf_counter()
     fresh = [(job, job.image) for job in jobs if job.image is not None]
     scores = generator.maps([image for _, image in fresh], [job.sample.class_indices for job, _ in fresh])

@@ -15,7 +15,7 @@ from semples_cli.engine.training_loop import Checkpoint
 from semples_cli.errors import ArtifactError, DataError, EngineError
 
 
-class Interrupted(Exception):
+class InterruptedTraining(BaseException):
     """Stands for a user's Ctrl-C."""
 
 
@@ -102,9 +102,9 @@ def test_an_interrupted_training_resumes_to_the_same_bytes(train, stage, after):
 
     def stop(done, total):
         if done == after:
-            raise Interrupted
+            raise InterruptedTraining
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedTraining):
         train(stage, name="cut", progress=stop, every=1)
     seen = []
     resumed, again = train(stage, name="cut", progress=lambda done, total: seen.append(done), every=1)
@@ -200,12 +200,12 @@ def test_the_rate_falls_to_0_on_a_cosine(train, monkeypatch):
 
 
 def test_vectors_do_not_decay(tiny_engine):
-    training = training_loop.Training(make_generator(tiny_engine), None_objective(), SETTINGS, 0.1)
+    training = training_loop.Training(make_generator(tiny_engine), nothing_to_learn(), SETTINGS, 0.1)
     decays = {group["weight_decay"]: {p.ndim for p in group["params"]} for group in training._optimiser.param_groups}
     assert decays == {0.03: {2, 4}, 0.0: {1}}
 
 
-def None_objective():
+def nothing_to_learn():
     class Nothing:
         weights = {}  # noqa: RUF012
 

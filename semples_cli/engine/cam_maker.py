@@ -1,0 +1,151 @@
+"""What all makers of CAMs share: batches of one network size, scales and flips, memory that runs out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from semples_cli.config import CamSettings
+from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.device import is_out_of_memory
+from semples_cli.engine.preprocess import network_size, to_pixels
+from semples_cli.errors import DataError, EngineError
+from semples_cli.functional.cam import average_maps, min_max
+from semples_cli.types import FloatArray
+
+Image = npt.NDArray[np.uint8]
+Size = tuple[int, int]
+
+
+class CamMaker(ABC):
+    """Makes CAMs of images that carry labels; what looks at one batch of pixels is left to each kind.
+
+    Letters: N images, K classes present in one, F classes, h, w patch grid.
+
+    Attributes:
+        settings: Size, scales, flips, and what else the kind reads of them.
+        batch_size: Images that go through CLIP at once; halved for good when device memory runs out.
+        background_words: Words that compete with the classes; none but in a kind that has texts.
+        record: What a run writes down about it beside model and settings, and what its results depend on; JSON values.
+    """
+
+    background_words: tuple[str, ...] = ()
+    record: Mapping[str, object] = {}
+
+    # What to do when not even one image fits into memory, for the message.
+    _memory_cure = "give a smaller --size, or --device cpu"
+
+    def __init__(self, engine: ClipEngine, num_classes: int, settings: CamSettings) -> None:
+        """F = `num_classes`."""
+        self.settings = settings
+        self.batch_size = settings.batch_size
+        self._engine = engine
+        self._num_classes = num_classes
+
+    def grid_size(self, image_size: Size) -> Size:
+        """(h, w) of the maps of an (H, W) image: the patch grid of the largest scale."""
+        height, width = self._network_sizes(image_size)[int(np.argmax(self.settings.scales))]
+        return height // self._engine.patch_size, width // self._engine.patch_size
+
+    def maps(self, images: Sequence[Image], class_indices: Sequence[Sequence[int]]) -> list[FloatArray]:
+        """CAMs of the classes that are present in each image.
+
+        Args:
+            images: (H, W, 3) uint8 each; sizes may differ, those that the network reads at one size share batches.
+            class_indices: Class indices 1..F of each image, in the order that its maps shall have.
+
+        Returns:
+            For each image (K, h, w) float32 in [0, 1].
+
+        Raises:
+            DataError: Images and classes do not go together.
+            EngineError: Not even one image fits into the device's memory.
+        """
+        self._check(images, class_indices)
+        results: list[FloatArray] = [
+            np.zeros((0, *self.grid_size(image.shape[:2])), dtype=np.float32) for image in images
+        ]
+        for bucket in self._buckets(images, class_indices):
+            start = 0
+            while start < len(bucket):
+                chosen = bucket[start : start + self.batch_size]
+                made = self._try_batch([images[i] for i in chosen], [class_indices[i] for i in chosen])
+                if made is None:
+                    continue
+                for i, scores in zip(chosen, made, strict=True):
+                    results[i] = scores
+                start += len(chosen)
+        return results
+
+    def _check(self, images: Sequence[Image], class_indices: Sequence[Sequence[int]]) -> None:
+        if len(images) != len(class_indices):
+            msg = f"{len(images)} images but classes for {len(class_indices)}: give one tuple of classes for each image"
+            raise DataError(msg)
+        for indices in class_indices:
+            if any(not 1 <= k <= self._num_classes for k in indices):
+                msg = f"class indices {tuple(indices)} must lie in 1..{self._num_classes}"
+                raise DataError(msg)
+
+    def _network_sizes(self, image_size: Size) -> tuple[Size, ...]:
+        patch = self._engine.patch_size
+        return tuple(network_size(image_size, self.settings.size, patch, scale) for scale in self.settings.scales)
+
+    def _buckets(self, images: Sequence[Image], class_indices: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+        """Images of one network size, those with as many classes next to each other: a batch costs its largest K."""
+
+        def size(i: int) -> tuple[Size, ...]:
+            return self._network_sizes(images[i].shape[:2])
+
+        labelled = [i for i, indices in enumerate(class_indices) if indices]
+        ordered = sorted(labelled, key=lambda i: (size(i), len(class_indices[i])))
+        for _, bucket in groupby(ordered, key=size):
+            yield list(bucket)
+
+    def _try_batch(self, images: Sequence[Image], classes: Sequence[Sequence[int]]) -> list[FloatArray] | None:
+        """The maps of a batch; None where memory ran out and the batch size has been halved."""
+        try:
+            return self._batch_maps(images, classes)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Here, and not in the handler: the traceback that held the batch's tensors is gone.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if len(images) == 1:
+            msg = (
+                f"out of memory on {self._engine.device} with a single image at size {self.settings.size}: "
+                f"{self._memory_cure}"
+            )
+            raise EngineError(msg)
+        self.batch_size = len(images) // 2
+        return None
+
+    def _batch_maps(self, images: Sequence[Image], classes: Sequence[Sequence[int]]) -> list[FloatArray]:
+        """Maps of images that share their network sizes, averaged over scales and flips."""
+        engine = self._engine
+        passes: list[list[torch.Tensor]] = []
+        for size in self._network_sizes(images[0].shape[:2]):
+            pixels = torch.stack(
+                [to_pixels(image, size, engine.preprocess.mean, engine.preprocess.std) for image in images]
+            ).to(engine.device)
+            passes.append(self._pass_maps(pixels, classes))
+            if self.settings.flips:
+                passes.append([maps.flip(-1) for maps in self._pass_maps(pixels.flip(-1), classes)])
+        grid = self.grid_size(images[0].shape[:2])
+        averaged = (average_maps(of_image, grid) for of_image in zip(*passes, strict=True))
+        return [min_max(maps).cpu().numpy().astype(np.float32, copy=False) for maps in averaged]
+
+    @abstractmethod
+    def _pass_maps(self, pixels: torch.Tensor, classes: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        """Maps of a batch at one scale.
+
+        Args:
+            pixels: (B, 3, H', W') float32, normalised, on the engine's device.
+            classes: Class indices 1..F of each image, one or more.
+
+        Returns:
+            For each image (K, h, w), 0 or above; those of all scales must be comparable.
+        """
