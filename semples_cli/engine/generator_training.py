@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import torch
 
 from semples_cli.config import GeneratorSettings
+from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.generator_objectives import BackgroundTexts, ClassificationObjective, RegionObjective
 from semples_cli.engine.generators.clip_head import ClipGenerator
 from semples_cli.engine.training_batches import LabelledImages, ViewBatches
-from semples_cli.engine.training_loop import Checkpoint, Curves, Training
+from semples_cli.engine.training_loop import Curves, Training
 from semples_cli.types import PROMPT_TEMPLATE, Progress
 
 

@@ -1,7 +1,7 @@
 """Continuous prompts through CLIP's frozen text tower: one learned background prompt for each class.
 
-A prompt reads [SOT] a photo of [L learnable tokens] . [EOT], and its feature is taken at EOT. The mask of the text tower
-is causal, so nothing past EOT is computed.
+A prompt reads [SOT] a photo of [L learnable tokens] . [EOT], and its feature is taken at EOT. The text tower's mask is
+causal, so nothing past EOT is computed.
 
 Source: SemPLeS (Lin et al. 2025, arXiv 2401.11791, section 3.3).
 
@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from semples_cli.config import PromptSettings
-from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.clip import TEXT_BATCH, ClipEngine
 from semples_cli.errors import SettingsError
 from semples_cli.types import ClassSet, PromptSet
 
@@ -104,7 +104,8 @@ def initial_vectors(engine: ClipEngine, num_classes: int, settings: PromptSettin
     if settings.start == "uniform":
         return torch.rand(shape, generator=generator).to(engine.device)
     used = table[table.any(dim=1)]
-    return (torch.randn(shape, generator=generator) * used.std().cpu() + used.mean().cpu()).to(engine.device)
+    start = torch.randn(shape, generator=generator) * used.std().cpu() + used.mean().cpu()
+    return start.to(engine.device)
 
 
 @torch.no_grad()
@@ -115,7 +116,7 @@ def prompt_features(engine: ClipEngine, prompts: PromptSet) -> torch.Tensor:
         (F, D) float32, L2-normalised.
     """
     vectors = torch.from_numpy(np.ascontiguousarray(prompts.vectors)).to(engine.device)
-    return torch.cat([PromptEncoder(engine)(part) for part in vectors.split(64)])
+    return torch.cat([PromptEncoder(engine)(part) for part in torch.split(vectors, TEXT_BATCH)])
 
 
 def check_prompts(engine: ClipEngine, prompts: PromptSet, class_set: ClassSet | None = None) -> None:

@@ -5,19 +5,16 @@ chosen by ground truth. A step follows from (seed, step), so that an interrupted
 """
 
 import math
-import pickle
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from semples_cli.config import GeneratorSettings
+from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.device import is_out_of_memory
 from semples_cli.engine.generator_objectives import Objective
 from semples_cli.engine.generators.clip_head import ClipGenerator
 from semples_cli.engine.training_batches import ViewBatch, ViewBatches
-from semples_cli.errors import ArtifactError, DataError, EngineError
+from semples_cli.errors import DataError, EngineError
 from semples_cli.types import Progress
 
 RATE_BATCH = 512
@@ -25,21 +22,6 @@ RATE_BATCH = 512
 
 # Value of each term of the loss, and of 'loss' itself, at each step that had anything to learn from.
 Curves = dict[str, list[float]]
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Where the state of an interrupted training lies.
-
-    Attributes:
-        path: The file.
-        fingerprint: Of settings and data; the state of another training is not taken up.
-        every: Steps between two writings.
-    """
-
-    path: Path
-    fingerprint: str
-    every: int = 50
 
 
 class Training:
@@ -143,36 +125,16 @@ class Training:
         return {name: float(value) for name, value in sums.items()}
 
     def _store(self, checkpoint: Checkpoint, step: int) -> None:
-        state = {
-            "fingerprint": checkpoint.fingerprint,
-            "step": step,
-            "head": self._generator.head.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "curves": self._curves,
-        }
-        checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = checkpoint.path.with_name(checkpoint.path.name + ".partial")
-        torch.save(state, partial)
-        partial.replace(checkpoint.path)
+        head, optimiser = self._generator.head.state_dict(), self._optimiser.state_dict()
+        checkpoint.store({"step": step, "head": head, "optimiser": optimiser, "curves": self._curves})
 
     def _restore(self, checkpoint: Checkpoint) -> int:
         """Steps done by an interrupted run of the same training; 0 where there was none."""
-        if not checkpoint.path.exists():
-            return 0
-        state = _read_state(checkpoint.path, self._generator.engine.device)
-        if state["fingerprint"] != checkpoint.fingerprint:
+        state = checkpoint.restore(self._generator.engine.device)
+        if state is None:
             return 0
         self._generator.head.load_state_dict(state["head"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._curves = state["curves"]
         steps: int = state["step"]
         return steps
-
-
-def _read_state(path: Path, device: torch.device) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        msg = f"{path}: the state of the interrupted training cannot be read ({error}); delete it to train anew"
-        raise ArtifactError(msg) from None
-    return state

@@ -9,9 +9,9 @@ from torch.nn import functional
 from training_world import LABELS, NAMES, SETTINGS, labelled_images, make_generator, silent
 
 from semples_cli.engine import training_loop
+from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.generator_objectives import BackgroundTexts
 from semples_cli.engine.generator_training import train_initial, train_matching, train_refined
-from semples_cli.engine.training_loop import Checkpoint
 from semples_cli.errors import ArtifactError, DataError, EngineError
 
 
