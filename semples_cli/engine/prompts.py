@@ -98,7 +98,7 @@ def initial_vectors(engine: ClipEngine, num_classes: int, settings: PromptSettin
         SettingsError: The prompts do not fit into the token window.
     """
     check_prompt_length(engine, settings.prompt_length)
-    table = engine.model.token_embedding.weight.detach().float()
+    table: torch.Tensor = engine.model.token_embedding.weight.detach().float()
     shape = (num_classes, settings.prompt_length, table.shape[1])
     generator = torch.Generator().manual_seed(settings.seed)
     if settings.start == "uniform":

@@ -54,6 +54,7 @@ class ClipHead(nn.Module):
     Attributes:
         pooling: 'max' or 'avg': how the head features that it reads are pooled.
         num_classes: F.
+        shape: The arguments that it was made with, but the number of classes.
     """
 
     def __init__(
@@ -63,6 +64,13 @@ class ClipHead(nn.Module):
         super().__init__()
         self.pooling = pooling
         self.num_classes = num_classes
+        self.shape: dict[str, int | str] = {
+            "width": width,
+            "num_layers": num_layers,
+            "num_heads": num_heads,
+            "reduction": reduction,
+            "pooling": pooling,
+        }
         self.head = nn.Conv2d(width, num_classes, kernel_size=3, padding=1)
         self.fusion = AttentionFusion(width // num_heads, num_layers, num_heads, reduction)
 

@@ -1,0 +1,120 @@
+"""Background regions of all (image, class) pairs through CLIP once, for contrastive prompt learning.
+
+The published way sends every region through CLIP in every step. CLIP is frozen and so are the maps, so a region's
+features never change: here each pair is embedded in V augmented views, and the training draws from those.
+
+Letters: N pairs of an image and a class present in it, V views, K classes present in one image, D embedding width.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from semples_cli.config import PromptSettings
+from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.preprocess import to_pixels
+from semples_cli.engine.region_features import encode_regions
+from semples_cli.engine.views import cut_image, cut_maps, random_crop
+from semples_cli.functional.regions import cut_regions, region_maps
+from semples_cli.types import FloatArray, IndexArray, Progress
+
+BATCH = 64
+IN_MEMORY = 2**30
+"""Bytes of features from which on they are kept in a file and mapped."""
+
+
+@dataclass(frozen=True)
+class MappedImages:
+    """Images with their CAMs, which are read when they are needed.
+
+    Attributes:
+        class_indices: Class indices 1..F of each image, in the order of its maps.
+        read: Number of an image, from 0 → (H, W, 3) uint8 and (K, h, w) float32, or None where it cannot be read.
+    """
+
+    class_indices: Sequence[tuple[int, ...]]
+    read: Callable[[int], tuple[npt.NDArray[np.uint8], FloatArray] | None]
+
+
+@dataclass(frozen=True)
+class BackgroundRegions:
+    """Features of background regions.
+
+    Attributes:
+        features: (V, N, D) float32, L2-normalised.
+        class_indices: (N,) int64 in 1..F.
+    """
+
+    features: FloatArray
+    class_indices: IndexArray
+
+
+@torch.no_grad()
+def embed_background_regions(
+    engine: ClipEngine, images: MappedImages, settings: PromptSettings, progress: Progress, store: Path | None = None
+) -> BackgroundRegions:
+    """Embed the background region of every pair in every view.
+
+    A view follows from (seed, image, view) alone. It is the same part of image and map; the map is stretched to [0, 1]
+    within the view.
+
+    Args:
+        engine: The frozen CLIP.
+        images: The images; one that cannot be read is left out.
+        settings: Views, crop scale, ε and seed.
+        progress: Called with (images done, images).
+        store: File for the features where they are too large for memory; None: always in memory.
+
+    Returns:
+        The features of the images that could be read, in the order of the images.
+    """
+    total = sum(len(indices) for indices in images.class_indices)
+    features = _allocate((settings.views, total, engine.embed_dim), store)
+    classes: list[int] = []
+    waiting: list[tuple[tuple[int, ...], torch.Tensor]] = []
+    for i, indices in enumerate(images.class_indices):
+        loaded = images.read(i) if indices else None
+        if loaded is not None:
+            waiting.append((indices, torch.stack(list(_views(engine, settings, i, *loaded)))))
+        if sum(len(each) for each, _ in waiting) * settings.views >= BATCH or i == len(images.class_indices) - 1:
+            _embed(engine, features, len(classes), waiting)
+            classes.extend(k for each, _ in waiting for k in each)
+            waiting = []
+        progress(i + 1, len(images.class_indices))
+    return BackgroundRegions(features[:, : len(classes)], np.array(classes, np.int64))
+
+
+def _allocate(shape: tuple[int, int, int], store: Path | None) -> FloatArray:
+    if store is None or int(np.prod(shape)) * 4 <= IN_MEMORY:
+        return np.zeros(shape, np.float32)
+    store.parent.mkdir(parents=True, exist_ok=True)
+    return np.memmap(store, np.float32, "w+", shape=shape)
+
+
+def _views(
+    engine: ClipEngine, settings: PromptSettings, i: int, image: npt.NDArray[np.uint8], maps: FloatArray
+) -> Iterator[torch.Tensor]:
+    """(K, 3, S, S) background regions of each view."""
+    side, size = engine.image_size, (image.shape[0], image.shape[1])
+    for view in range(settings.views):
+        crop = random_crop(size, settings.crop_scale, np.random.default_rng((settings.seed, i, view)))
+        pixels = to_pixels(cut_image(image, side, crop), (side, side), engine.preprocess.mean, engine.preprocess.std)
+        cut = region_maps(cut_maps(torch.from_numpy(maps), size, side, crop), (side, side), settings.region_epsilon)
+        yield cut_regions(pixels.expand(len(maps), -1, -1, -1), cut)[1]
+
+
+def _embed(
+    engine: ClipEngine, features: FloatArray, start: int, waiting: Sequence[tuple[tuple[int, ...], torch.Tensor]]
+) -> None:
+    """Write the features of pairs from number `start` on."""
+    if not waiting:
+        return
+    regions = torch.cat([views for _, views in waiting], dim=1)  # (V, pairs, 3, S, S)
+    num_views, num_pairs = regions.shape[:2]
+    encoded = [encode_regions(engine, part.to(engine.device)) for part in torch.split(regions.flatten(0, 1), BATCH)]
+    made = torch.cat(encoded).cpu().numpy().reshape(num_views, num_pairs, -1)
+    features[:, start : start + num_pairs] = made

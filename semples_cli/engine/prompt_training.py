@@ -1,0 +1,124 @@
+"""Contrastive Prompt Learning, stage (b): one background prompt a class, trained against frozen CLIP features.
+
+Source: SemPLeS (Lin et al. 2025, arXiv 2401.11791, section 3.3).
+
+Letters: F classes, L learnable tokens, W text width, N pairs of an image and a class, V views, D embedding width.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from semples_cli.config import PromptSettings
+from semples_cli.engine.background_regions import BackgroundRegions
+from semples_cli.engine.checkpoint import Checkpoint
+from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.prompts import PromptEncoder, initial_vectors
+from semples_cli.errors import DataError
+from semples_cli.functional.losses import prompt_loss, similarity
+from semples_cli.types import FloatArray, Progress
+
+RATE_BATCH = 512
+"""Rates are given for a batch of this size."""
+
+
+class PromptTraining:
+    """One training of a class set's prompts. The vectors alone are trained; CLIP never gets a gradient."""
+
+    def __init__(
+        self, engine: ClipEngine, regions: BackgroundRegions, label_features: torch.Tensor, settings: PromptSettings
+    ) -> None:
+        """Set up vectors and optimiser.
+
+        Args:
+            engine: The frozen CLIP.
+            regions: Features of the background regions.
+            label_features: (F, D) float32, L2-normalised, of the label texts.
+            settings: Schedule, losses and start.
+
+        Raises:
+            DataError: There is no pair to learn from.
+            SettingsError: The prompts do not fit into the token window.
+        """
+        if not len(regions.class_indices):
+            msg = "no background region to learn from: label images with classes and give their CAMs"
+            raise DataError(msg)
+        self._engine, self._regions, self._settings = engine, regions, settings
+        self._labels = label_features.to(engine.device)
+        self._encoder = PromptEncoder(engine)
+        self._vectors = initial_vectors(engine, len(label_features), settings).requires_grad_()
+        self._rate = settings.learning_rate * settings.batch_size / RATE_BATCH
+        self._optimiser = torch.optim.AdamW([self._vectors], lr=self._rate, weight_decay=settings.weight_decay)
+        self._losses: list[float] = []
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole training; the last batch of an epoch may be smaller."""
+        return self._settings.epochs * self._steps_an_epoch
+
+    @property
+    def _steps_an_epoch(self) -> int:
+        return math.ceil(len(self._regions.class_indices) / self._settings.batch_size)
+
+    def run(self, checkpoint: Checkpoint, progress: Progress) -> tuple[FloatArray, list[float]]:
+        """Train to the end.
+
+        Args:
+            checkpoint: Taken up where it is of this training, and written now and then.
+            progress: Called with (steps done, steps).
+
+        Returns:
+            The vectors (F, L, W) float32, and the loss of every step, of earlier runs too. A class without any pair
+            keeps its first vectors, but for the weight decay.
+
+        Raises:
+            ArtifactError: The checkpoint is damaged.
+        """
+        self._restore(checkpoint)
+        for step in range(len(self._losses), self.num_steps):
+            for group in self._optimiser.param_groups:
+                group["lr"] = self._rate * 0.5 * (1 + math.cos(math.pi * step / self.num_steps))
+            self._losses.append(self._step(*self._batch(step)))
+            if (step + 1) % checkpoint.every == 0:
+                self._store(checkpoint)
+            progress(step + 1, self.num_steps)
+        return self._vectors.detach().cpu().numpy(), self._losses
+
+    def _batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (B, D) of background regions, a view drawn for each, and their classes (B,) from 0."""
+        epoch, place = divmod(step, self._steps_an_epoch)
+        rng = np.random.default_rng((self._settings.seed, epoch))
+        count, size = len(self._regions.class_indices), self._settings.batch_size
+        pairs: npt.NDArray[np.int64] = rng.permutation(count)[place * size : (place + 1) * size]
+        views = rng.integers(len(self._regions.features), size=count)[pairs]
+        features = torch.from_numpy(np.asarray(self._regions.features[views, pairs]))
+        classes = torch.from_numpy(self._regions.class_indices[pairs] - 1)
+        return features.to(self._engine.device), classes.to(self._engine.device)
+
+    def _step(self, regions: torch.Tensor, classes: torch.Tensor) -> float:
+        """One step; the text tower runs once, over the classes of the batch."""
+        settings = self._settings
+        present, places = torch.unique(classes, return_inverse=True)
+        prompts = self._encoder(self._vectors[present])
+        background = similarity((regions * prompts[places]).sum(-1), settings.similarity)
+        label = similarity((self._labels[present] * prompts).sum(-1), settings.similarity)[places]
+        loss = prompt_loss(background, label, settings.lambda_t, settings.repulsion)
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        return float(loss.detach())
+
+    def _store(self, checkpoint: Checkpoint) -> None:
+        state = {"vectors": self._vectors.detach(), "optimiser": self._optimiser.state_dict(), "losses": self._losses}
+        checkpoint.store(state)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        state = checkpoint.restore(self._engine.device)
+        if state is None:
+            return
+        with torch.no_grad():
+            self._vectors.copy_(state["vectors"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._losses = state["losses"]
