@@ -41,6 +41,7 @@ def make_cams(
     settings: CamSettings = DEFAULT_SETTINGS,
     *,
     generator: CamMaker | None = None,
+    command: str = "cams",
     inputs: Sequence[Path] = (),
     skipped: Sequence[tuple[str, str]] = (),
     overwrite: bool = False,
@@ -59,6 +60,7 @@ def make_cams(
         out: Run folder to write; what an earlier run with the same settings finished there is kept.
         settings: How CAMs are made.
         generator: What makes the CAMs, of these classes and settings; None: training-free seeds.
+        command: Name of the command that the folder belongs to; another one does not go on with it.
         inputs: Image files and folders as they were given, for later commands; without them, the folders that the
             ids are relative to. None of them may be `out`.
         skipped: (id, reason) of images that are left out on purpose, for the manifest.
@@ -76,9 +78,7 @@ def make_cams(
         SemplesError: Nothing can be done: `out` belongs to other classes, to another run, or holds the images; the
             settings do not go with the model; not even one image fits into memory.
     """
-    _check(samples, class_set, mask_mode)
-    roots = _roots(samples)
-    check_output_folder([*inputs, *roots], out)
+    check_cams(samples, class_set, out, inputs, mask_mode)
     note = note or _ignore
     if generator is None:
         generator = SeedGenerator(engine, class_set, settings)
@@ -87,7 +87,8 @@ def make_cams(
         msg = "the generator was made for other settings than the run: give both the same"
         raise SettingsError(msg)
     output = CamOutput(RunFolder(out), settings, overlays, mask_mode, max_pixels)
-    record = cam_record(class_set, engine, settings, mask_mode, inputs or roots, generator.record)
+    record = cam_record(class_set, engine, settings, mask_mode, inputs or _roots(samples), generator.record)
+    record["command"] = command
     with Manifest(output.run, overwrite=overwrite) as manifest:
         begin_run(output.run, record, overwrite=overwrite, note=note)
         ledger = Ledger(output.run, manifest, len(samples) + len(skipped), progress or tqdm_progress("cams"))
@@ -102,7 +103,15 @@ def make_cams(
     return ledger.summary()
 
 
-def _check(samples: Sequence[Sample], class_set: ClassSet, mask_mode: str) -> None:
+def check_cams(
+    samples: Sequence[Sample], class_set: ClassSet, out: Path, inputs: Sequence[Path], mask_mode: str
+) -> None:
+    """Refuse what `make_cams` cannot begin with, before anything expensive; see there.
+
+    Raises:
+        SettingsError: The mask mode has another name, or `out` holds the images.
+        DataError: Two images would be one mask, or a class index has no class.
+    """
     if mask_mode not in MASK_MODES:
         msg = f"mask mode {mask_mode!r}: choose one of {', '.join(MASK_MODES)}"
         raise SettingsError(msg)
@@ -119,6 +128,7 @@ def _check(samples: Sequence[Sample], class_set: ClassSet, mask_mode: str) -> No
         if sample.class_indices and sample.class_indices[-1] > len(class_set):
             msg = f"{sample.id}: class index {sample.class_indices[-1]}, but there are only {len(class_set)} classes"
             raise DataError(msg)
+    check_output_folder([*inputs, *_roots(samples)], out)
 
 
 def _roots(samples: Sequence[Sample]) -> list[Path]:

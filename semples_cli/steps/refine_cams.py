@@ -1,0 +1,113 @@
+"""Prompt-guided refinement: train the mask generator on the images, then make their CAMs and masks by it."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from semples_cli.artifacts.run_folder import RunFolder, check_same_run, class_record, read_run_record
+from semples_cli.artifacts.run_lock import lock_run
+from semples_cli.config import CamSettings, GeneratorSettings
+from semples_cli.data.images import DEFAULT_MAX_PIXELS
+from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.generator_cams import GeneratorCams
+from semples_cli.steps.cam_record import Note
+from semples_cli.steps.generator_weights import load_generator
+from semples_cli.steps.make_cams import check_cams, make_cams
+from semples_cli.steps.train_generator import train_generator
+from semples_cli.types import ClassSet, Progress, PromptSet, RunSummary, Sample
+
+COMMAND = "refine"
+GENERATOR_NAME = "generator.safetensors"
+
+DEFAULT_SETTINGS = GeneratorSettings()
+DEFAULT_CAM_SETTINGS = CamSettings(affinity_layers="none")
+
+
+def refine_cams(
+    samples: Sequence[Sample],
+    class_set: ClassSet,
+    engine: ClipEngine,
+    prompts: PromptSet,
+    initial: Path,
+    out: Path,
+    settings: GeneratorSettings = DEFAULT_SETTINGS,
+    cam_settings: CamSettings = DEFAULT_CAM_SETTINGS,
+    *,
+    inputs: Sequence[Path] = (),
+    skipped: Sequence[tuple[str, str]] = (),
+    overwrite: bool = False,
+    overlays: bool = False,
+    mask_mode: str = "palette",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    training_progress: Progress | None = None,
+    progress: Progress | None = None,
+    note: Note | None = None,
+) -> RunSummary:
+    """Refine the mask generator with learned prompts and write CAMs and masks of the same images.
+
+    The trained weights are `<out>/.semples/generator.safetensors`; what an interrupted run left is gone on with.
+
+    Args:
+        samples: Images and their classes.
+        class_set: The classes, those of prompts and initial weights.
+        engine: The CLIP that those belong to.
+        prompts: Learned background prompts.
+        initial: File of the generator's initial weights.
+        out: Run folder to write.
+        settings: How to train.
+        cam_settings: How CAMs are made of the trained generator: size, scales, flips, background score, batch size.
+        inputs: Image files and folders as they were given.
+        skipped: (id, reason) of images that are left out on purpose, for the manifest.
+        overwrite: Do everything again.
+        overlays: Also write pictures of image and mask.
+        mask_mode: 'palette' or 'L'.
+        max_pixels: Images with more pixels are refused.
+        training_progress: Called with (steps done, steps); None draws a tqdm bar.
+        progress: Called with (images done, images); None draws a tqdm bar.
+        note: Called with a sentence about what is not as one might expect.
+
+    Returns:
+        How it ended; an image that could not be done is among `failed`, and the rest is done.
+
+    Raises:
+        SemplesError: Nothing can be done: `out` belongs to another run or holds the images, prompts or initial weights
+            belong to another CLIP or other classes, there is nothing to train on, or memory is too small.
+    """
+    check_cams(samples, class_set, out, inputs, mask_mode)
+    run = RunFolder(out)
+    with closing(lock_run(run.lock)):
+        if not overwrite:
+            check_same_run(read_run_record(out), {"command": COMMAND, "classes": class_record(class_set)})
+        path = run.hidden / GENERATOR_NAME
+        train_generator(
+            "refined",
+            samples,
+            class_set,
+            engine,
+            path,
+            settings,
+            initial=initial,
+            prompts=prompts,
+            overwrite=overwrite,
+            max_pixels=max_pixels,
+            progress=training_progress,
+            note=note,
+        )
+    generator, weights = load_generator(path, engine, class_set)
+    return make_cams(
+        samples,
+        class_set,
+        engine,
+        out,
+        cam_settings,
+        generator=GeneratorCams(engine, generator, class_set, cam_settings, weights.record),
+        command=COMMAND,
+        inputs=inputs,
+        skipped=skipped,
+        overwrite=overwrite,
+        overlays=overlays,
+        mask_mode=mask_mode,
+        max_pixels=max_pixels,
+        progress=progress,
+        note=note,
+    )

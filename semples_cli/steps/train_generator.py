@@ -1,0 +1,197 @@
+"""Train one stage of the mask generator into a file, which is kept for as long as it would come out the same."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from semples_cli.artifacts.generator_file import STAGES, GeneratorWeights, read_generator, write_generator
+from semples_cli.config import GeneratorSettings
+from semples_cli.data.images import DEFAULT_MAX_PIXELS
+from semples_cli.engine.checkpoint import Checkpoint
+from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.generator_objectives import BackgroundTexts
+from semples_cli.engine.generator_training import train_initial, train_matching, train_refined
+from semples_cli.engine.generators.clip_head import ClipGenerator, build_clip_head
+from semples_cli.engine.training_batches import LabelledImages
+from semples_cli.engine.training_loop import Curves
+from semples_cli.errors import ArtifactError, SettingsError
+from semples_cli.steps.background_texts import prompt_texts, text_facts, word_texts
+from semples_cli.steps.cam_record import Note
+from semples_cli.steps.generator_weights import load_generator, pack_generator
+from semples_cli.steps.progress import tqdm_progress
+from semples_cli.steps.training_images import image_facts, training_images
+from semples_cli.types import ClassSet, Progress, PromptSet, Sample
+
+# Raise it whenever the same input and settings would give other weights: older files are then trained again.
+STEP_VERSION = 1
+
+DEFAULT_SETTINGS = GeneratorSettings()
+
+_ALL = ("reduction", "pooling", "epochs", "batch_size", "weight_decay", "crop_scale", "seed")
+_REGIONS = ("learning_rate", "lambda_b", "similarity", "region_epsilon")
+# What each stage reads and its result depends on; the micro-batch moves the last bits only.
+_STAGE_SETTINGS = {
+    "initial": (*_ALL, "initial_learning_rate"),
+    "matched": (*_ALL, *_REGIONS),
+    "refined": (*_ALL, *_REGIONS, "lambda_r"),
+}
+
+
+def train_generator(
+    stage: str,
+    samples: Sequence[Sample],
+    class_set: ClassSet,
+    engine: ClipEngine,
+    out: Path,
+    settings: GeneratorSettings = DEFAULT_SETTINGS,
+    *,
+    initial: Path | None = None,
+    prompts: PromptSet | None = None,
+    background_words: Sequence[str] = (),
+    overwrite: bool = False,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
+    note: Note | None = None,
+) -> GeneratorWeights:
+    """Train a stage: 'initial', 'matched' (a) or 'refined' (c).
+
+    An interrupted training goes on where its state beside `out` was last written; a finished one of the same settings,
+    classes, images and model is kept.
+
+    Args:
+        stage: Which.
+        samples: Images and their classes.
+        class_set: The classes.
+        engine: A built CLIP.
+        out: The file to write, `….safetensors`.
+        settings: How to train.
+        initial: File of the initial weights, which 'matched' and 'refined' start from.
+        prompts: Learned background prompts, for 'refined'.
+        background_words: Hand-written words in their place, the same for all classes.
+        overwrite: Train again whatever lies there.
+        max_pixels: Images with more pixels are passed over.
+        progress: Called with (steps done, steps); None draws a tqdm bar.
+        note: Called with a sentence about what is not as one might expect.
+
+    Returns:
+        What `out` holds.
+
+    Raises:
+        SettingsError: The stage does not go with what was given, or the prompts with CLIP and classes.
+        ArtifactError: `initial` is damaged, or belongs to another CLIP or other classes.
+        DataError: There is nothing to train on.
+        EngineError: Not even one image fits into memory.
+    """
+    note = note or _ignore
+    _check_stage(stage, initial, prompts, background_words)
+    generator, facts = _start(class_set, engine, settings, initial)
+    texts = None
+    if stage == "refined":
+        facts |= text_facts(prompts, background_words)
+        texts = _background_texts(engine, class_set, prompts, background_words)
+    read = {name: value for name, value in asdict(settings).items() if name in _STAGE_SETTINGS[stage]}
+    fingerprint = _fingerprint(samples, class_set, engine, {**facts, "stage": stage, "settings": read})
+    checkpoint = Checkpoint(out.with_name(f"{out.name}.state"), fingerprint)
+    if overwrite:
+        checkpoint.path.unlink(missing_ok=True)
+    elif (kept := _kept(out, fingerprint, note)) is not None:
+        return kept
+    images = training_images(samples, note, max_pixels=max_pixels)
+    progress = progress or tqdm_progress(f"generator, {stage}")
+    curves = _train(stage, generator, images, class_set, texts, settings, checkpoint, progress)
+    weights = pack_generator(generator, stage, class_set, settings=read, curves=curves, fingerprint=fingerprint)
+    write_generator(out, weights)
+    checkpoint.path.unlink(missing_ok=True)
+    return weights
+
+
+def _ignore(sentence: str) -> None:
+    del sentence
+
+
+def _check_stage(stage: str, initial: Path | None, prompts: PromptSet | None, words: Sequence[str]) -> None:
+    if stage not in STAGES:
+        msg = f"stage {stage!r}: choose one of {', '.join(STAGES)}"
+        raise SettingsError(msg)
+    if (initial is None) != (stage == "initial"):
+        msg = f"stage {stage!r}: 'initial' starts from nothing, the others need the file of the initial weights"
+        raise SettingsError(msg)
+    given = (prompts is not None) + bool(words)
+    if given != (stage == "refined"):
+        msg = f"stage {stage!r} with {given} kinds of background texts: 'refined' needs prompts or words, others none"
+        raise SettingsError(msg)
+
+
+def _start(
+    class_set: ClassSet, engine: ClipEngine, settings: GeneratorSettings, initial: Path | None
+) -> tuple[ClipGenerator, dict[str, object]]:
+    """The generator to train, and what tells its first weights from others."""
+    if initial is None:
+        return ClipGenerator(engine, build_clip_head(engine, len(class_set), settings)), {}
+    generator, weights = load_generator(initial, engine, class_set)
+    if weights.stage != "initial":
+        msg = f"{initial}: these are the weights of stage {weights.stage!r}; give those of 'initial'"
+        raise SettingsError(msg)
+    wanted = {"reduction": settings.reduction, "pooling": settings.pooling}
+    if any(weights.shape[name] != value for name, value in wanted.items()):
+        msg = (
+            f"{initial}: trained with reduction {weights.shape['reduction']} and pooling {weights.shape['pooling']}, "
+            f"not with {settings.reduction} and {settings.pooling}; give the preset that it was trained with"
+        )
+        raise SettingsError(msg)
+    return generator, {"initial": weights.sha256}
+
+
+def _background_texts(
+    engine: ClipEngine, class_set: ClassSet, prompts: PromptSet | None, words: Sequence[str]
+) -> BackgroundTexts:
+    return word_texts(engine, words, class_set) if prompts is None else prompt_texts(engine, prompts, class_set)
+
+
+def _fingerprint(samples: Sequence[Sample], class_set: ClassSet, engine: ClipEngine, facts: dict[str, object]) -> str:
+    record = engine.record
+    whole = {
+        **facts,
+        "step_version": STEP_VERSION,
+        "classes": [class_set.names, class_set.prompt_names],
+        "images": image_facts(samples),
+        "engine": [record.get(name) for name in ("weights_sha256", "quick_gelu", "precision")],
+        "preprocess": [engine.preprocess.mean, engine.preprocess.std],
+    }
+    # File names that are no valid UTF-8 are surrogates, which JSON writes as escapes.
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+
+def _kept(out: Path, fingerprint: str, note: Note) -> GeneratorWeights | None:
+    """The finished file of this very training, if there is one."""
+    if not out.exists():
+        return None
+    try:
+        weights = read_generator(out)
+    except ArtifactError as error:
+        note(f"trained again: {error}")
+        return None
+    if weights.fingerprint != fingerprint:
+        note(f"{out}: trained again, because settings, images, classes, prompts or model are others")
+        return None
+    note(f"{out}: kept, it was trained with the same settings on the same images")
+    return weights
+
+
+def _train(
+    stage: str,
+    generator: ClipGenerator,
+    images: LabelledImages,
+    class_set: ClassSet,
+    texts: BackgroundTexts | None,
+    settings: GeneratorSettings,
+    checkpoint: Checkpoint,
+    progress: Progress,
+) -> Curves:
+    if stage == "initial":
+        return train_initial(generator, images, settings, checkpoint, progress)
+    if texts is None:
+        return train_matching(generator, images, class_set.prompt_names, settings, checkpoint, progress)
+    return train_refined(generator, images, class_set.prompt_names, texts, settings, checkpoint, progress)
