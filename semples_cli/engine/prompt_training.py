@@ -24,7 +24,7 @@ RATE_BATCH = 512
 """Rates are given for a batch of this size."""
 
 
-class PromptTraining:
+class PromptLearning:
     """One training of a class set's prompts. The vectors alone are trained; CLIP never gets a gradient."""
 
     def __init__(

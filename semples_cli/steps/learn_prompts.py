@@ -1,0 +1,237 @@
+"""Learn one background prompt a class: from the maps of a run, or from those of a mask generator trained on the way."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from semples_cli.artifacts.cam_store import find_cams, read_cam
+from semples_cli.artifacts.prompts_file import PromptTraining, read_prompt_training, read_prompts, write_prompts
+from semples_cli.config import CamSettings, GeneratorSettings, PromptSettings
+from semples_cli.data.images import DEFAULT_MAX_PIXELS, read_image
+from semples_cli.engine.background_regions import BackgroundRegions, MappedImages, embed_background_regions
+from semples_cli.engine.checkpoint import Checkpoint
+from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.generator_cams import GeneratorCams
+from semples_cli.engine.generator_training import encode_labels
+from semples_cli.engine.prompt_training import PromptLearning
+from semples_cli.engine.prompts import check_prompt_length
+from semples_cli.errors import ArtifactError, DataError, SemplesError
+from semples_cli.steps.background_texts import UNLEARNED
+from semples_cli.steps.cam_record import Note
+from semples_cli.steps.generator_weights import load_generator
+from semples_cli.steps.make_cams import make_cams
+from semples_cli.steps.plan_batches import describe
+from semples_cli.steps.progress import tqdm_progress
+from semples_cli.steps.train_generator import train_generator
+from semples_cli.steps.training_images import image_facts
+from semples_cli.types import ClassSet, FloatArray, Progress, PromptSet, Sample
+
+# Raise it whenever the same input and settings would give other prompts: older files are then learned again.
+STEP_VERSION = 1
+
+INITIAL_NAME = "generator_initial.safetensors"
+MATCHED_NAME = "generator_matched.safetensors"
+MATCHED_CAMS = "matched"
+
+DEFAULT_SETTINGS = PromptSettings()
+DEFAULT_GENERATOR_SETTINGS = GeneratorSettings()
+DEFAULT_CAM_SETTINGS = CamSettings(affinity_layers="none")
+
+Begin = Callable[[str], Progress]
+
+
+def learn_prompts(
+    samples: Sequence[Sample],
+    class_set: ClassSet,
+    engine: ClipEngine,
+    out: Path,
+    settings: PromptSettings = DEFAULT_SETTINGS,
+    *,
+    cams: Path | None = None,
+    generator_settings: GeneratorSettings = DEFAULT_GENERATOR_SETTINGS,
+    cam_settings: CamSettings = DEFAULT_CAM_SETTINGS,
+    overwrite: bool = False,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    begin: Begin = tqdm_progress,
+    note: Note | None = None,
+) -> PromptSet:
+    """Learn background prompts into a file, which is kept for as long as it would come out the same.
+
+    Without `cams`, a mask generator is trained first, its initial weights and then stage (a); both are written beside
+    `out`, and its maps to the run folder `matched` there. Every part goes on where an interrupted run left it.
+
+    Args:
+        samples: Images and their classes.
+        class_set: The classes.
+        engine: A built CLIP.
+        out: The file to write, `….safetensors`.
+        settings: How prompts are learned.
+        cams: Run folder of CAMs to learn from instead.
+        generator_settings: How the mask generator is trained.
+        cam_settings: How maps are made of it: size, scales, flips, background score, batch size.
+        overwrite: Do everything again.
+        max_pixels: Images with more pixels are passed over.
+        begin: Called with the name of each part; returns its progress callback.
+        note: Called with a sentence about what is not as one might expect.
+
+    Returns:
+        The prompts. Classes without any image that could be learned from are listed in
+        `settings['unlearned_classes']`, and not used by later stages.
+
+    Raises:
+        SemplesError: There is nothing to learn from, the prompts are too long for CLIP's token window, or memory is too
+            small.
+    """
+    note = note or _ignore
+    check_prompt_length(engine, settings.prompt_length)
+    if cams is None:
+        cams = _match(samples, class_set, engine, out, generator_settings, cam_settings, overwrite, begin, note)
+    paths = find_cams(cams)
+    fingerprint = _fingerprint(samples, class_set, engine, settings, paths)
+    checkpoint = Checkpoint(out.with_name(f"{out.name}.state"), fingerprint)
+    if overwrite:
+        checkpoint.path.unlink(missing_ok=True)
+    elif (kept := _kept(out, fingerprint, note)) is not None:
+        return kept
+    images = _mapped_images(samples, paths, max_pixels, note)
+    store = out.with_name(f"{out.name}.regions")
+    regions = embed_background_regions(engine, images, settings, begin("background regions"), store)
+    learning = PromptLearning(engine, regions, encode_labels(engine, class_set.prompt_names), settings)
+    vectors, losses = learning.run(checkpoint, begin("prompts"))
+    unlearned = _say_unlearned(class_set, regions, note)
+    prompts = _pack(class_set, engine, vectors, {**asdict(settings), UNLEARNED: unlearned})
+    write_prompts(out, prompts, PromptTraining({"loss": losses}, fingerprint))
+    for path in (checkpoint.path, store):
+        path.unlink(missing_ok=True)
+    return prompts
+
+
+def _ignore(sentence: str) -> None:
+    del sentence
+
+
+def _match(
+    samples: Sequence[Sample],
+    class_set: ClassSet,
+    engine: ClipEngine,
+    out: Path,
+    settings: GeneratorSettings,
+    cam_settings: CamSettings,
+    overwrite: bool,
+    begin: Begin,
+    note: Note,
+) -> Path:
+    """Initial weights, stage (a), and the matched maps: the run folder that prompts are learned from."""
+    initial, matched, folder = out.with_name(INITIAL_NAME), out.with_name(MATCHED_NAME), out.with_name(MATCHED_CAMS)
+    train_generator(
+        "initial", samples, class_set, engine, initial, settings,
+        overwrite=overwrite, progress=begin("generator"), note=note,
+    )  # fmt: skip
+    train_generator(
+        "matched", samples, class_set, engine, matched, settings,
+        initial=initial, overwrite=overwrite, progress=begin("matching"), note=note,
+    )  # fmt: skip
+    generator, weights = load_generator(matched, engine, class_set)
+    maker = GeneratorCams(engine, generator, class_set, cam_settings, weights.record)
+    make_cams(
+        samples, class_set, engine, folder, cam_settings,
+        generator=maker, overwrite=overwrite, progress=begin("matched"), note=note,
+    )  # fmt: skip
+    return folder
+
+
+def _mapped_images(samples: Sequence[Sample], paths: Mapping[str, Path], max_pixels: int, note: Note) -> MappedImages:
+    """Images that have a CAM, and the classes of those CAMs; the label decides, a map without label is left out."""
+    found = [sample for sample in samples if sample.id in paths and sample.class_indices]
+    if missing := [sample.id for sample in samples if sample.id not in paths and sample.class_indices]:
+        note(f"{len(missing)} labelled images have no CAM and are left out, the first of them {missing[0]}")
+    if not found:
+        msg = "no labelled image has a CAM: give the --cams folder that was made of these images"
+        raise DataError(msg)
+
+    def read(i: int) -> tuple[npt.NDArray[np.uint8], FloatArray] | None:
+        sample = found[i]
+        try:
+            cam = read_cam(paths[sample.id], sample.id)
+            image = read_image(sample.image_path, max_pixels)
+            return image, cam.scores[_slots(sample, cam.class_indices.tolist())]
+        except (SemplesError, OSError, MemoryError) as error:
+            note(f"{sample.id} is left out: {describe(error)}")
+            return None
+
+    return MappedImages([sample.class_indices for sample in found], read)
+
+
+def _slots(sample: Sample, classes: list[int]) -> list[int]:
+    if missing := set(sample.class_indices) - set(classes):
+        msg = f"its CAM has no map of class {min(missing)}; make the CAMs again with these labels"
+        raise ArtifactError(msg)
+    return [classes.index(k) for k in sample.class_indices]
+
+
+def _say_unlearned(class_set: ClassSet, regions: BackgroundRegions, note: Note) -> list[str]:
+    seen = set(regions.class_indices.tolist())
+    unlearned = [name for k, name in enumerate(class_set.names, 1) if k not in seen]
+    if unlearned:
+        names = ", ".join(unlearned)
+        note(f"no image to learn from, so later stages do without a prompt of these classes: {names}")
+    return unlearned
+
+
+def _pack(class_set: ClassSet, engine: ClipEngine, vectors: FloatArray, settings: Mapping[str, object]) -> PromptSet:
+    record = engine.record
+    return PromptSet(
+        class_names=class_set.names,
+        prompt_names=class_set.prompt_names,
+        vectors=vectors,
+        clip_name=str(record.get("model", "")),
+        weights_hash=str(record.get("weights_sha256", "")),
+        quick_gelu=bool(record.get("quick_gelu", False)),
+        settings={**settings, "engine": {"model": record.get("model"), "weights": record.get("weights")}},
+    )
+
+
+def _fingerprint(
+    samples: Sequence[Sample],
+    class_set: ClassSet,
+    engine: ClipEngine,
+    settings: PromptSettings,
+    paths: Mapping[str, Path],
+) -> str:
+    """Of all that the prompts follow from. CAMs enter by their content: a resumed run writes the same ones anew."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        if sample.id in paths:
+            digest.update(sample.id.encode(errors="surrogatepass"))
+            digest.update(paths[sample.id].read_bytes())
+    record = engine.record
+    whole = {
+        "step_version": STEP_VERSION,
+        "settings": asdict(settings),
+        "classes": [class_set.names, class_set.prompt_names],
+        "images": image_facts(samples),
+        "cams": digest.hexdigest(),
+        "engine": [record.get(name) for name in ("weights_sha256", "quick_gelu", "precision")],
+    }
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+
+def _kept(out: Path, fingerprint: str, note: Note) -> PromptSet | None:
+    """The finished prompts of this very training, if there are any."""
+    if not out.exists():
+        return None
+    try:
+        prompts, training = read_prompts(out), read_prompt_training(out)
+    except ArtifactError as error:
+        note(f"learned again: {error}")
+        return None
+    if training.fingerprint != fingerprint:
+        note(f"{out}: learned again, because settings, images, labels, CAMs or model are others")
+        return None
+    note(f"{out}: kept, it was learned with the same settings from the same images")
+    return prompts
