@@ -1,0 +1,158 @@
+"""`semples learn-prompts`: learn one prompt a class that describes the background which comes with it."""
+
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from semples_cli.cli import options
+from semples_cli.cli.console import EXIT_ITEMS_FAILED, error_border, print_json, progress_bar, say
+from semples_cli.cli.loading import load_engine, take_stock
+from semples_cli.config import (
+    GENERATOR_PRESETS,
+    PROMPT_PRESETS,
+    PROMPT_STARTS,
+    REPULSIONS,
+    SIMILARITIES,
+    CamSettings,
+    EngineSettings,
+)
+from semples_cli.errors import SettingsError
+from semples_cli.types import Progress, PromptSet
+
+CAM_DEFAULTS = CamSettings()
+ENGINE_DEFAULTS = EngineSettings()
+PROMPT_PANEL = "Prompts"
+
+
+@error_border
+def learn_prompts_cli(
+    images: Annotated[list[Path] | None, typer.Argument(help="Image files, or folders of images.")] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="File for the prompts; the generator's weights lie beside it.")
+    ] = Path("prompts.safetensors"),
+    cams: Annotated[
+        Path | None,
+        typer.Option(help="Output of `semples cams` to learn from; without it, a mask generator is trained first."),
+    ] = None,
+    labels: options.LabelsOption = None,
+    labels_format: options.LabelsFormatOption = "auto",
+    classes: options.ClassesOption = None,
+    data: options.DataOption = None,
+    split: options.SplitOption = None,
+    limit: options.LimitOption = None,
+    model: options.ModelOption = ENGINE_DEFAULTS.model,
+    weights: options.WeightsOption = ENGINE_DEFAULTS.weights,
+    quick_gelu: options.QuickGeluOption = ENGINE_DEFAULTS.quick_gelu,
+    device: options.DeviceOption = ENGINE_DEFAULTS.device,
+    precision: options.PrecisionOption = ENGINE_DEFAULTS.precision,
+    preset: Annotated[
+        str,
+        typer.Option(
+            help=f"{', '.join(PROMPT_PRESETS)}: settings for own data, or the published ones.",
+            rich_help_panel=PROMPT_PANEL,
+        ),
+    ] = "own",
+    prompt_length: Annotated[
+        int | None, typer.Option(help="Learnable tokens of a prompt.", rich_help_panel=PROMPT_PANEL)
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the images, of every stage.", rich_help_panel=PROMPT_PANEL)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Base rate of the prompts, for a batch of 512.", rich_help_panel=PROMPT_PANEL)
+    ] = None,
+    lambda_t: Annotated[
+        float | None,
+        typer.Option(help="Weight of the push off the class itself.", rich_help_panel=PROMPT_PANEL),
+    ] = None,
+    repulsion: Annotated[
+        str | None, typer.Option(help=f"Form of that push: {', '.join(REPULSIONS)}.", rich_help_panel=PROMPT_PANEL)
+    ] = None,
+    similarity: Annotated[
+        str | None,
+        typer.Option(help=f"Cosines in the logarithms: {', '.join(SIMILARITIES)}.", rich_help_panel=PROMPT_PANEL),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help=f"First vectors: {', '.join(PROMPT_STARTS)}.", rich_help_panel=PROMPT_PANEL)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seeds everything drawn.", rich_help_panel=PROMPT_PANEL)] = None,
+    size: options.SizeOption = CAM_DEFAULTS.size,
+    overwrite: options.OverwriteOption = False,
+    as_json: options.JsonOption = False,
+    config: options.ConfigOption = None,
+) -> None:
+    """Learn one prompt a class that describes the background which comes with it (SemPLeS).
+
+    What an interrupted run did is kept; the same command goes on.
+
+    Example: semples learn-prompts --data ./voc --preset voc12
+
+    Example: semples learn-prompts images/ --labels labels.csv --cams masks/ --out prompts.safetensors
+    """
+    from semples_cli.data.dataset import load_dataset
+
+    del config  # its callback has put its values into the others
+    chosen: dict[str, Any] = {
+        "prompt_length": prompt_length,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "lambda_t": lambda_t,
+        "repulsion": repulsion,
+        "similarity": similarity,
+        "start": start,
+        "seed": seed,
+    }
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    settings = replace(_preset(PROMPT_PRESETS, preset), **chosen)
+    shared = {name: chosen[name] for name in ("epochs", "seed", "similarity") if name in chosen}
+    generator_settings = replace(_preset(GENERATOR_PRESETS, preset), **shared)
+    dataset = load_dataset(
+        images or (), labels=labels, labels_format=labels_format, classes=classes, data=data, split=split
+    )
+    take_stock(dataset)
+    engine = load_engine(EngineSettings(model, weights, quick_gelu, device, precision))
+    from semples_cli.steps.learn_prompts import learn_prompts
+
+    with ExitStack() as bar:
+
+        def begin(part: str) -> Progress:
+            bar.close()
+            return bar.enter_context(progress_bar(part))
+
+        prompts = learn_prompts(
+            dataset.samples[:limit],
+            dataset.class_set,
+            engine,
+            out,
+            settings,
+            cams=cams,
+            generator_settings=generator_settings,
+            cam_settings=CamSettings(size=size, affinity_layers="none"),
+            overwrite=overwrite,
+            begin=begin,
+            note=say,
+        )
+    say(f"prompts of {len(prompts.class_names)} classes: {out}; look at them with `semples prompts show {out}`")
+    if as_json:
+        print_json(result_json(prompts, out))
+    raise typer.Exit(EXIT_ITEMS_FAILED if dataset.problems else 0)
+
+
+def _preset(presets: dict[str, Any], name: str) -> Any:  # noqa: ANN401  # settings of either kind
+    if name not in presets:
+        msg = f"--preset {name!r}: choose one of {', '.join(presets)}"
+        raise SettingsError(msg)
+    return presets[name]
+
+
+def result_json(prompts: PromptSet, out: Path) -> dict[str, Any]:
+    """The result for machines."""
+    return {
+        "out": str(out),
+        "classes": list(prompts.class_names),
+        "prompt_length": prompts.vectors.shape[1],
+        "unlearned_classes": prompts.settings.get("unlearned_classes", []),
+    }
