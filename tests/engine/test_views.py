@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from semples_cli.engine.views import _largest_crop, _random_crop, random_view
+from semples_cli.engine.views import _largest_crop, _random_box, random_view
 
 SIDES = st.integers(1, 300)
 
 
 @given(SIDES, SIDES, st.floats(0.05, 1), st.integers(0, 10_000))
 def test_a_crop_lies_in_the_image(height, width, scale, seed):
-    top, left, h, w = _random_crop(height, width, scale, np.random.default_rng(seed))
+    top, left, h, w = _random_box(height, width, scale, np.random.default_rng(seed))
     assert top >= 0
     assert left >= 0
     assert h >= 1
@@ -24,7 +24,7 @@ def test_a_crop_lies_in_the_image(height, width, scale, seed):
 
 @given(st.integers(0, 10_000), st.floats(0.1, 0.9))
 def test_a_crop_of_a_large_square_keeps_its_bounds(seed, scale):
-    _, _, h, w = _random_crop(1000, 1000, scale, np.random.default_rng(seed))
+    _, _, h, w = _random_box(1000, 1000, scale, np.random.default_rng(seed))
     assert h * w >= 0.995 * scale * 1_000_000 or (h, w) == (1000, 1000)
     assert 0.745 <= w / h <= 1.34
 

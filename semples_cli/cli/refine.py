@@ -1,0 +1,245 @@
+"""`semples refine`: train the mask generator with learned prompts, and make the masks of the same images by it."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from semples_cli.cli import options
+from semples_cli.cli.cams import NO_LABEL, parse_scales, result_json
+from semples_cli.cli.console import EXIT_ITEMS_FAILED, error_border, print_json, progress_bar, report_summary, say
+from semples_cli.cli.loading import load_engine, take_stock
+from semples_cli.config import GENERATOR_PRESETS, CamSettings, EngineSettings, GeneratorSettings
+from semples_cli.data.images import DEFAULT_MAX_PIXELS
+from semples_cli.errors import SettingsError
+from semples_cli.types import ClassSet, PromptSet, Sample
+
+if TYPE_CHECKING:
+    from semples_cli.data.dataset import Dataset
+
+CAM_DEFAULTS = CamSettings(affinity_layers="none")
+ENGINE_DEFAULTS = EngineSettings()
+# Scales and flips that the published masks of each preset were made with.
+PRESET_VIEWS: dict[str, tuple[tuple[float, ...], bool]] = {
+    "own": ((1.0,), False),
+    "voc12": ((1.0, 1.2), True),
+    "coco14": ((1.0, 0.8, 1.2), True),
+}
+TRAINING_PANEL = "Training"
+
+PromptsOption = Annotated[
+    Path, typer.Option(help="Background prompts of `semples learn-prompts`; they name CLIP and classes.")
+]
+InitialOption = Annotated[
+    Path, typer.Option(help="Initial weights of the generator, which `semples learn-prompts` wrote beside the prompts.")
+]
+PresetOption = Annotated[
+    str,
+    typer.Option(
+        help=f"{', '.join(GENERATOR_PRESETS)}.",
+        callback=options.one_of(tuple(GENERATOR_PRESETS)),
+        rich_help_panel=TRAINING_PANEL,
+    ),
+]
+EpochsOption = Annotated[
+    int | None, typer.Option(min=1, help="Passes over the images.", rich_help_panel=TRAINING_PANEL)
+]
+LambdaBOption = Annotated[
+    float | None, typer.Option(help="Weight of the background regions.", rich_help_panel=TRAINING_PANEL)
+]
+LambdaROption = Annotated[
+    float | None,
+    typer.Option(help="Weight of the prompts in the foreground regions.", rich_help_panel=TRAINING_PANEL),
+]
+SeedOption = Annotated[int | None, typer.Option(help="Seeds order and views.", rich_help_panel=TRAINING_PANEL)]
+MicroBatchOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Images through CLIP at once; halved when memory runs out.", rich_help_panel=TRAINING_PANEL
+    ),
+]
+ModelOption = Annotated[
+    str | None, typer.Option(help="CLIP; without it, that of the prompts.", rich_help_panel=options.ENGINE_PANEL)
+]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Its weights, where they lie elsewhere than when the prompts were learned.",
+        rich_help_panel=options.ENGINE_PANEL,
+    ),
+]
+ScalesOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Factors on --size, such as 1.0,1.2; without it, the preset's.", rich_help_panel=options.CAM_PANEL
+    ),
+]
+FlipsOption = Annotated[
+    bool | None,
+    typer.Option("--flips/--no-flips", help="Average with the mirrored image too.", rich_help_panel=options.CAM_PANEL),
+]
+
+
+@error_border
+def refine_cli(
+    out: options.OutOption,
+    prompts: PromptsOption,
+    initial: InitialOption,
+    images: Annotated[list[Path] | None, typer.Argument(help="Image files, or folders of images.")] = None,
+    labels: options.LabelsOption = None,
+    labels_format: options.LabelsFormatOption = "auto",
+    data: options.DataOption = None,
+    split: options.SplitOption = None,
+    preset: PresetOption = "own",
+    epochs: EpochsOption = None,
+    lambda_b: LambdaBOption = None,
+    lambda_r: LambdaROption = None,
+    seed: SeedOption = None,
+    micro_batch: MicroBatchOption = None,
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    device: options.DeviceOption = ENGINE_DEFAULTS.device,
+    precision: options.PrecisionOption = ENGINE_DEFAULTS.precision,
+    size: options.SizeOption = CAM_DEFAULTS.size,
+    scales: ScalesOption = None,
+    flips: FlipsOption = None,
+    background_score: options.BackgroundScoreOption = CAM_DEFAULTS.background_score,
+    mask_mode: options.MaskModeOption = "palette",
+    overlay: options.OverlayOption = False,
+    overwrite: options.OverwriteOption = False,
+    max_pixels: options.MaxPixelsOption = DEFAULT_MAX_PIXELS,
+    as_json: options.JsonOption = False,
+    config: options.ConfigOption = None,
+) -> None:
+    """Refine: train the mask generator on images, labels and learned prompts, then make CAMs and masks by it.
+
+    Classes and CLIP are those of the prompts. The trained weights are OUT/.semples/generator.safetensors.
+
+    Example: semples refine images/ --prompts prompts.safetensors --initial generator_initial.safetensors --out refined/
+    """
+    from semples_cli.artifacts.prompts_file import read_prompts
+    from semples_cli.data.dataset import load_dataset
+
+    del config  # its callback has put its values into the others
+    changes: dict[str, Any] = {
+        "epochs": epochs,
+        "lambda_b": lambda_b,
+        "lambda_r": lambda_r,
+        "seed": seed,
+        "micro_batch": micro_batch,
+    }
+    training = replace(
+        GENERATOR_PRESETS[preset], **{name: value for name, value in changes.items() if value is not None}
+    )
+    own_scales, own_flips = PRESET_VIEWS[preset]
+    settings = replace(
+        CAM_DEFAULTS,
+        size=size,
+        scales=own_scales if scales is None else parse_scales(scales),
+        flips=own_flips if flips is None else flips,
+        background_score=background_score,
+    )
+    learned = read_prompts(prompts)
+    wanted = engine_of_prompts(learned, model, weights, device, precision)
+    dataset = load_dataset(images or (), labels=labels, labels_format=labels_format, data=data, split=split)
+    take_stock(dataset)
+    job = RefineJob(dataset, learned, initial, wanted, training, settings, overlay, mask_mode, max_pixels)
+    code = EXIT_ITEMS_FAILED if dataset.problems else 0
+    raise typer.Exit(max(code, _refine(job, out, tuple(images or ()), overwrite=overwrite, as_json=as_json)))
+
+
+@dataclass(frozen=True)
+class RefineJob:
+    """What the command line asks for, checked as far as that goes without the model.
+
+    Attributes:
+        dataset: What was recognised.
+        prompts: The learned prompts.
+        initial: File of the initial weights.
+        engine: The CLIP to load.
+        training: How to train.
+        settings: How CAMs are made.
+        overlays: Also write pictures.
+        mask_mode: 'palette' or 'L'.
+        max_pixels: Larger images are refused.
+    """
+
+    dataset: "Dataset"
+    prompts: PromptSet
+    initial: Path
+    engine: EngineSettings
+    training: GeneratorSettings
+    settings: CamSettings
+    overlays: bool
+    mask_mode: str
+    max_pixels: int
+
+
+def engine_of_prompts(
+    prompts: PromptSet, model: str | None, weights: str | None, device: str, precision: str
+) -> EngineSettings:
+    """The CLIP that prompts were learned with.
+
+    Args:
+        prompts: They name model and activation, and among their settings, where that is known, the weights.
+        model: What the command line says; None: nothing.
+        weights: What the command line says; None: nothing.
+        device: See `EngineSettings`.
+        precision: See `EngineSettings`.
+
+    Raises:
+        SettingsError: The command line names another model.
+    """
+    if model is not None and model != prompts.clip_name:
+        msg = f"--model {model}: the prompts were learned with {prompts.clip_name}; leave --model out"
+        raise SettingsError(msg)
+    known = prompts.settings.get("weights")
+    weights = weights or (known if isinstance(known, str) else ENGINE_DEFAULTS.weights)
+    return EngineSettings(prompts.clip_name, weights, prompts.quick_gelu, device, precision)
+
+
+def in_order_of_prompts(samples: tuple[Sample, ...], classes: ClassSet, prompts: PromptSet) -> tuple[Sample, ...]:
+    """Samples with the class indices of the prompts' class list.
+
+    Raises:
+        DataError: A label names a class that the prompts do not have.
+    """
+    wanted = ClassSet(prompts.class_names, prompts.prompt_names)
+    return tuple(
+        replace(sample, class_indices=tuple(sorted(wanted.index_of(classes.name_of(k)) for k in sample.class_indices)))
+        for sample in samples
+    )
+
+
+def _refine(job: RefineJob, out: Path, images: tuple[Path, ...], *, overwrite: bool, as_json: bool) -> int:
+    dataset, prompts = job.dataset, job.prompts
+    samples = in_order_of_prompts(dataset.samples, dataset.class_set, prompts)
+    engine = load_engine(job.engine)
+    from semples_cli.steps.refine_cams import refine_cams
+
+    with progress_bar("refine") as progress:  # steps of the training first, then images
+        summary = refine_cams(
+            samples,
+            ClassSet(prompts.class_names, prompts.prompt_names),
+            engine,
+            prompts,
+            job.initial,
+            out,
+            job.training,
+            job.settings,
+            inputs=images,
+            skipped=[(sample_id, NO_LABEL) for sample_id in dataset.unlabelled],
+            overwrite=overwrite,
+            overlays=job.overlays,
+            mask_mode=job.mask_mode,
+            max_pixels=job.max_pixels,
+            training_progress=progress,
+            progress=progress,
+            note=say,
+        )
+    code = report_summary(summary, "masks")
+    if as_json:
+        result = result_json(replace(dataset, class_set=ClassSet(prompts.class_names)), summary, out)
+        print_json({**result, "generator": str(out / ".semples" / "generator.safetensors")})
+    return code

@@ -1,0 +1,193 @@
+"""`semples refine` from end to end on the small photos, and what its options and files refuse."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import typer
+from small_world import CLASSES, PHOTOS
+from typer.testing import CliRunner
+
+from semples_cli.artifacts.generator_file import read_generator
+from semples_cli.artifacts.mask_png import find_masks
+from semples_cli.artifacts.prompts_file import write_prompts
+from semples_cli.artifacts.run_folder import read_run_record
+from semples_cli.cli.refine import PRESET_VIEWS, engine_of_prompts, in_order_of_prompts, refine_cli
+from semples_cli.config import GENERATOR_PRESETS
+from semples_cli.errors import DataError, SettingsError
+from semples_cli.steps.progress import silent
+from semples_cli.steps.train_generator import train_generator
+from semples_cli.types import ClassSet, PromptSet, Sample
+
+# Neither the order of the labels (boat, cat, dog) nor only what they name.
+CLASS_SET = ClassSet(("dog", "bird", "cat", "boat"))
+SMALL = ["--device", "cpu", "--precision", "fp32", "--size", "32", "--epochs", "1"]
+
+app = typer.Typer()
+app.command("refine")(refine_cli)
+
+
+@app.callback()
+def main() -> None:
+    """With a second command, as in semples itself, the name is part of the command line."""
+
+
+@pytest.fixture
+def prompts(clip_engine):
+    record = clip_engine.record
+    return PromptSet(
+        class_names=CLASS_SET.names,
+        prompt_names=CLASS_SET.prompt_names,
+        vectors=np.random.default_rng(0).standard_normal((4, 2, 16)).astype(np.float32),
+        clip_name=str(record["model"]),
+        weights_hash=str(record["weights_sha256"]),
+        quick_gelu=bool(record["quick_gelu"]),
+    )
+
+
+@pytest.fixture
+def folder(photos, monkeypatch, clip_engine, prompts):
+    """The tests stand in the folder that holds `images/`, prompts and initial weights."""
+    monkeypatch.chdir(photos.parent)
+    samples = [
+        Sample(name, photos / f"{name}.jpg", tuple(sorted(CLASS_SET.index_of(each) for each in names)))
+        for name, (_, names) in PHOTOS.items()
+    ]
+    settings = replace(GENERATOR_PRESETS["own"], epochs=1)
+    initial = photos.parent / "generator_initial.safetensors"
+    train_generator("initial", samples, CLASS_SET, clip_engine, initial, settings, progress=silent)
+    write_prompts(photos.parent / "prompts.safetensors", prompts)
+    return photos.parent
+
+
+@pytest.fixture
+def refine(folder, clip_dir):
+    def run(*args, files=("prompts.safetensors", "generator_initial.safetensors"), weights=clip_dir):
+        given = ["--prompts", files[0], "--initial", files[1], "--weights", weights]
+        return CliRunner().invoke(app, ["refine", *map(str, [*args, *given]), *SMALL])
+
+    return run
+
+
+def test_the_example_of_the_help_runs(folder, clip_dir):
+    shown = CliRunner().invoke(app, ["refine", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    (example,) = re.findall(r"Example: semples (refine .*?)\s*$", shown.stdout, re.MULTILINE)
+    done = CliRunner().invoke(app, [*example.split(), "--weights", str(clip_dir), *SMALL])
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout == ""
+    assert set(find_masks(folder / "refined")) == set(PHOTOS)
+    assert read_run_record(folder / "refined")["command"] == "refine"
+
+
+def test_classes_are_those_of_the_prompts(refine, folder):
+    assert refine("images", "--out", "out").exit_code == 0
+    assert read_run_record(folder / "out")["classes"]["names"] == list(CLASS_SET.names)
+    assert read_generator(folder / "out/.semples/generator.safetensors").class_names == CLASS_SET.names
+
+
+def test_the_result_for_machines(refine):
+    done = refine("images", "--out", "out", "--json")
+    result = json.loads(done.stdout)
+    assert result["written"] == len(PHOTOS)
+    assert result["classes"] == list(CLASS_SET.names)
+    assert result["generator"] == "out/.semples/generator.safetensors"
+
+
+def test_a_second_run_keeps_everything(refine):
+    refine("images", "--out", "out")
+    again = refine("images", "--out", "out")
+    assert again.exit_code == 0
+    assert f"{len(PHOTOS)} kept from an earlier run" in again.stderr
+    assert "kept, it was trained with the same settings" in again.stderr
+
+
+def test_options_reach_the_training_and_the_cams(refine, folder):
+    options = ["--lambda-b", "0.5", "--lambda-r", "0", "--seed", "9", "--scales", "1.0,0.5", "--flips"]
+    assert refine("images", "--out", "out", "--background-score", "0.6", "--micro-batch", "1", *options).exit_code == 0
+    settings = read_generator(folder / "out/.semples/generator.safetensors").settings
+    assert (settings["lambda_b"], settings["lambda_r"], settings["seed"], settings["epochs"]) == (0.5, 0, 9, 1)
+    cams = read_run_record(folder / "out")["settings"]
+    assert (cams["scales"], cams["flips"], cams["background_score"]) == ([1.0, 0.5], True, 0.6)
+
+
+def test_a_preset_brings_its_training_and_its_scales(refine, folder):
+    assert refine("images", "--out", "out", "--preset", "voc12").exit_code == 0
+    settings = read_generator(folder / "out/.semples/generator.safetensors").settings
+    assert settings["learning_rate"] == GENERATOR_PRESETS["voc12"].learning_rate
+    cams = read_run_record(folder / "out")["settings"]
+    assert (tuple(cams["scales"]), cams["flips"]) == PRESET_VIEWS["voc12"]
+
+
+def test_every_preset_has_its_views():
+    assert set(PRESET_VIEWS) == set(GENERATOR_PRESETS)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["--preset", "best"], 2, "choose one of own, voc12, coco14"),
+        (["--scales", "big"], 2, "give numbers with commas"),
+        (["--lambda-r", "-1"], 2, "lambda_b and lambda_r: 0 or more"),
+        (["--model", "ViT-L-14"], 2, "leave --model out"),
+        (["--preset", "coco14"], 2, "give the preset that it was trained with"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(refine, folder, args, code, message):
+    done = refine("images", "--out", "out", *args)
+    assert done.exit_code == code
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert not written_masks(folder / "out")
+
+
+def written_masks(out):
+    return list(out.rglob("*.png")) if out.exists() else []
+
+
+def test_files_that_are_not_there_are_said(refine):
+    done = refine("images", "--out", "out", files=("none", "generator_initial.safetensors"))
+    assert done.exit_code == 1
+    assert "none: no such file; learn them again with `semples learn-prompts`" in done.stderr
+    done = refine("images", "--out", "out", files=("prompts.safetensors", "none"))
+    assert done.exit_code == 1
+    assert "none: no such file; train it again" in done.stderr
+
+
+def test_the_two_files_are_not_confused(refine):
+    done = refine("images", "--out", "out", files=("generator_initial.safetensors", "prompts.safetensors"))
+    assert done.exit_code == 1
+    assert "these are no prompts of semples" in done.stderr
+
+
+def test_a_label_that_the_prompts_do_not_have_is_refused(refine, folder):
+    labels = folder / "images/labels.csv"
+    labels.write_text(labels.read_text().replace("one.jpg,boat", "one.jpg,boot"))
+    done = refine("images", "--out", "out")
+    assert done.exit_code == 1
+    assert "unknown class 'boot'; did you mean 'boat'?" in done.stderr
+
+
+def test_a_broken_image_is_listed_and_ends_with_3(refine, folder):
+    (folder / "images/one.jpg").write_bytes(b"\xff\xd8 no picture")
+    done = refine("images", "--out", "out")
+    assert done.exit_code == 3
+    assert "failed: one:" in done.stderr
+    assert set(find_masks(folder / "out")) == set(PHOTOS) - {"one"}
+
+
+def test_the_clip_is_that_of_the_prompts(prompts):
+    wanted = engine_of_prompts(replace(prompts, settings={"weights": "there"}), None, None, "cpu", "fp32")
+    assert (wanted.model, wanted.weights, wanted.quick_gelu) == (prompts.clip_name, "there", prompts.quick_gelu)
+    assert engine_of_prompts(prompts, prompts.clip_name, "here", "cpu", "fp32").weights == "here"
+    assert engine_of_prompts(prompts, None, None, "cpu", "fp32").weights == "openai"
+    with pytest.raises(SettingsError, match=r"learned with .*; leave --model out"):
+        engine_of_prompts(prompts, "other", None, "cpu", "fp32")
+
+
+def test_class_indices_follow_the_names(prompts):
+    samples = (Sample("a", "a.jpg", (1, 3)), Sample("b", "b.jpg", ()))
+    mapped = in_order_of_prompts(samples, ClassSet(CLASSES), prompts)
+    assert [sample.class_indices for sample in mapped] == [(1, 4), ()]  # boat and dog
+    with pytest.raises(DataError, match="unknown class 'bath'"):
+        in_order_of_prompts(samples, ClassSet(("bath", "cat", "dog")), prompts)
