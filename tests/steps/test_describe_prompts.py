@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from semples_cli.engine.prompts import PromptEncoder
 from semples_cli.errors import SettingsError
 from semples_cli.steps import describe_prompts as module
 from semples_cli.steps.describe_prompts import OWN_CLASS_MARGIN, describe_prompts
@@ -51,17 +52,36 @@ def planted(monkeypatch, clip_engine, prompts_of):
     return describe
 
 
-def test_a_prompt_of_a_word_s_own_tokens_is_nearest_to_that_word(prompts_of, clip_engine):
+@pytest.fixture
+def as_sentences(monkeypatch):
+    """Let prompts end in token 269, the full stop of tokenised sentences, so that they can equal one."""
+
+    def encode(engine, prompts):
+        with torch.no_grad():
+            return PromptEncoder(engine, after=(269, 49407))(torch.from_numpy(prompts.vectors))
+
+    monkeypatch.setattr(module, "prompt_features", encode)
+
+
+def test_a_prompt_of_a_word_s_own_tokens_is_that_word(prompts_of, clip_engine, as_sentences):
     words = ("sea", "wall", "grass")
     described = describe_prompts(prompts_of(*words), clip_engine, NOUNS, top=2)
     assert [each.class_name for each in described] == list(CLASSES)
     for each, word in zip(described, words, strict=True):
         assert each.learned
+        assert not each.describes_own_class
+        assert each.nouns[0] == (word, pytest.approx(1, abs=1e-6))
         assert len(each.nouns) == 2
-        assert each.nouns[0][0] == word
-        assert each.nouns[0][1] > 0.8  # not 1: its last token is 13, that of a sentence 269
-        assert each.nouns[0][1] >= each.nouns[1][1]
-        assert each.nearest_class[1] >= each.own_similarity
+        assert each.nouns[1][1] < 0.99
+
+
+def test_a_prompt_of_its_own_class_is_warned_of(prompts_of, clip_engine, as_sentences):
+    boat, cat, dog = describe_prompts(prompts_of("boat", "sea", "boat"), clip_engine, NOUNS)
+    assert boat.describes_own_class
+    assert boat.nearest_class == ("boat", pytest.approx(1, abs=1e-6))
+    assert not cat.describes_own_class
+    assert not dog.describes_own_class  # it is another class
+    assert dog.nearest_class[0] == "boat"
 
 
 def test_similarities_are_cosines_of_text_features(prompts_of, clip_engine):
@@ -76,11 +96,11 @@ def test_similarities_are_cosines_of_text_features(prompts_of, clip_engine):
     assert expected[name] == pytest.approx(value, abs=1e-6)
 
 
-def test_the_words_for_clip_and_not_the_class_names_are_compared(prompts_of, clip_engine):
+def test_the_words_for_clip_and_not_the_class_names_are_compared(prompts_of, clip_engine, as_sentences):
     prompts = prompts_of("sea", class_names=("Boote",), prompt_names=("sea",))
     (described,) = describe_prompts(prompts, clip_engine, ("wall",))
     assert described.class_name == described.nearest_class[0] == "Boote"
-    assert described.own_similarity > 0.8
+    assert described.own_similarity == pytest.approx(1, abs=1e-6)
 
 
 OTHERS = [[0.1, 0.5, 0.2], [0.1, 0.2, 0.5]]
