@@ -1,6 +1,11 @@
-"""Training-free CAMs: softmax-GradCAM at CLIP's last block, spread by its own attention (CLIP-ES, Lin et al. 2023)."""
+"""Training-free CAMs: softmax-GradCAM at CLIP's last block, spread by its own attention (CLIP-ES, Lin et al. 2023).
 
-from collections.abc import Sequence
+What competes with the classes of an image: hand-written background words, or, our own combination, the learned prompts
+of those classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
@@ -11,6 +16,21 @@ from semples_cli.engine.layers import parse_layers
 from semples_cli.functional.affinity import propagate, symmetric_affinity
 from semples_cli.functional.cam import class_margins, grad_cam, min_max
 from semples_cli.types import ClassSet
+
+
+@dataclass(frozen=True)
+class CompetingPrompts:
+    """Learned background prompts that take the place of background words.
+
+    Attributes:
+        features: (F, D) float32, L2-normalised.
+        usable: (F,) bool: classes whose prompt could be learned.
+        record: What tells these prompts from others, as JSON values.
+    """
+
+    features: torch.Tensor
+    usable: torch.Tensor
+    record: Mapping[str, object] = field(default_factory=dict)
 
 
 class SeedGenerator(CamMaker):
@@ -24,8 +44,20 @@ class SeedGenerator(CamMaker):
 
     _memory_cure = "give a smaller --size, fewer --affinity-layers, or --device cpu"
 
-    def __init__(self, engine: ClipEngine, class_set: ClassSet, settings: CamSettings) -> None:
+    def __init__(
+        self,
+        engine: ClipEngine,
+        class_set: ClassSet,
+        settings: CamSettings,
+        prompts: CompetingPrompts | None = None,
+    ) -> None:
         """Encode the texts of all classes and background words.
+
+        Args:
+            engine: A built CLIP.
+            class_set: The classes.
+            settings: How CAMs are made; with `prompts`, its background words are not used.
+            prompts: Learned prompts: those of an image's classes compete there.
 
         Raises:
             SettingsError: The affinity layers do not go with the model.
@@ -33,9 +65,14 @@ class SeedGenerator(CamMaker):
         super().__init__(engine, len(class_set), settings)
         self._layers = parse_layers(settings.affinity_layers, engine.num_layers)
         own = {name.casefold() for name in (*class_set.names, *class_set.prompt_names)}
-        self.background_words = tuple(word for word in settings.background_words if word.casefold() not in own)
+        listed = settings.background_words if prompts is None else ()
+        self.background_words = tuple(word for word in listed if word.casefold() not in own)
         words = (*class_set.prompt_names, *self.background_words)
         self._texts = engine.encode_texts([settings.template.replace("{}", word) for word in words])
+        self._usable = None if prompts is None else prompts.usable.cpu()
+        if prompts is not None:
+            self._texts = torch.cat([self._texts, prompts.features.to(engine.device)])
+            self.record = dict(prompts.record)
 
     def _pass_maps(self, pixels: torch.Tensor, classes: Sequence[Sequence[int]]) -> list[torch.Tensor]:
         """(K, h, w) in [0, 1] of each image at one scale: GradCAM, then affinity."""
@@ -93,4 +130,6 @@ class SeedGenerator(CamMaker):
         competing = torch.zeros(len(classes), len(self._texts), dtype=torch.bool)
         competing[:, self._num_classes :] = True
         competing.scatter_(1, targets, True)
+        if self._usable is not None:
+            competing[:, self._num_classes :] = competing[:, : self._num_classes] & self._usable
         return targets.to(self._engine.device), competing.to(self._engine.device)
