@@ -18,6 +18,8 @@ from semples_cli.types import ClassSet, PromptSet, Sample
 if TYPE_CHECKING:
     from semples_cli.data.dataset import Dataset
 
+# What `semples learn-prompts` writes beside the prompts.
+INITIAL_NAME = "generator_initial.safetensors"
 CAM_DEFAULTS = CamSettings(affinity_layers="none")
 ENGINE_DEFAULTS = EngineSettings()
 # Scales and flips that the published masks of each preset were made with.
@@ -32,7 +34,8 @@ PromptsOption = Annotated[
     Path, typer.Option(help="Background prompts of `semples learn-prompts`; they name CLIP and classes.")
 ]
 InitialOption = Annotated[
-    Path, typer.Option(help="Initial weights of the generator, which `semples learn-prompts` wrote beside the prompts.")
+    Path | None,
+    typer.Option(help=f"Initial weights of the generator; without it, {INITIAL_NAME} beside the prompts."),
 ]
 PresetOption = Annotated[
     str,
@@ -85,8 +88,8 @@ FlipsOption = Annotated[
 def refine_cli(
     out: options.OutOption,
     prompts: PromptsOption,
-    initial: InitialOption,
     images: Annotated[list[Path] | None, typer.Argument(help="Image files, or folders of images.")] = None,
+    initial: InitialOption = None,
     labels: options.LabelsOption = None,
     labels_format: options.LabelsFormatOption = "auto",
     data: options.DataOption = None,
@@ -116,7 +119,7 @@ def refine_cli(
 
     Classes and CLIP are those of the prompts. The trained weights are OUT/.semples/generator.safetensors.
 
-    Example: semples refine images/ --prompts prompts.safetensors --initial generator_initial.safetensors --out refined/
+    Example: semples refine images/ --prompts prompts.safetensors --out refined/
     """
     from semples_cli.artifacts.prompts_file import read_prompts
     from semples_cli.data.dataset import load_dataset
@@ -144,6 +147,7 @@ def refine_cli(
     wanted = engine_of_prompts(learned, model, weights, device, precision)
     dataset = load_dataset(images or (), labels=labels, labels_format=labels_format, data=data, split=split)
     take_stock(dataset)
+    initial = initial or prompts.with_name(INITIAL_NAME)
     job = RefineJob(dataset, learned, initial, wanted, training, settings, overlay, mask_mode, max_pixels)
     code = EXIT_ITEMS_FAILED if dataset.problems else 0
     raise typer.Exit(max(code, _refine(job, out, tuple(images or ()), overwrite=overwrite, as_json=as_json)))
@@ -194,9 +198,11 @@ def engine_of_prompts(
     if model is not None and model != prompts.clip_name:
         msg = f"--model {model}: the prompts were learned with {prompts.clip_name}; leave --model out"
         raise SettingsError(msg)
-    known = prompts.settings.get("weights")
-    weights = weights or (known if isinstance(known, str) else ENGINE_DEFAULTS.weights)
-    return EngineSettings(prompts.clip_name, weights, prompts.quick_gelu, device, precision)
+    known = prompts.settings.get("engine")
+    found = known.get("weights") if isinstance(known, dict) else None
+    return EngineSettings(
+        prompts.clip_name, weights or str(found or ENGINE_DEFAULTS.weights), prompts.quick_gelu, device, precision
+    )
 
 
 def in_order_of_prompts(samples: tuple[Sample, ...], classes: ClassSet, prompts: PromptSet) -> tuple[Sample, ...]:

@@ -64,8 +64,8 @@ def folder(photos, monkeypatch, clip_engine, prompts):
 
 @pytest.fixture
 def refine(folder, clip_dir):
-    def run(*args, files=("prompts.safetensors", "generator_initial.safetensors"), weights=clip_dir):
-        given = ["--prompts", files[0], "--initial", files[1], "--weights", weights]
+    def run(*args, prompts="prompts.safetensors", weights=clip_dir):
+        given = ["--prompts", prompts, "--weights", weights]
         return CliRunner().invoke(app, ["refine", *map(str, [*args, *given]), *SMALL])
 
     return run
@@ -120,6 +120,15 @@ def test_a_preset_brings_its_training_and_its_scales(refine, folder):
     assert (tuple(cams["scales"]), cams["flips"]) == PRESET_VIEWS["voc12"]
 
 
+def test_initial_weights_may_lie_elsewhere(refine, folder):
+    (folder / "elsewhere").mkdir()
+    (folder / "generator_initial.safetensors").rename(folder / "elsewhere/i.safetensors")
+    missing = refine("images", "--out", "out")
+    assert missing.exit_code == 1
+    assert "generator_initial.safetensors: no such file; train it again" in missing.stderr
+    assert refine("images", "--out", "out", "--initial", "elsewhere/i.safetensors").exit_code == 0
+
+
 def test_every_preset_has_its_views():
     assert set(PRESET_VIEWS) == set(GENERATOR_PRESETS)
 
@@ -145,19 +154,19 @@ def written_masks(out):
     return list(out.rglob("*.png")) if out.exists() else []
 
 
-def test_files_that_are_not_there_are_said(refine):
-    done = refine("images", "--out", "out", files=("none", "generator_initial.safetensors"))
+def test_prompts_that_are_not_there_are_said(refine):
+    done = refine("images", "--out", "out", prompts="none")
     assert done.exit_code == 1
     assert "none: no such file; learn them again with `semples learn-prompts`" in done.stderr
-    done = refine("images", "--out", "out", files=("prompts.safetensors", "none"))
-    assert done.exit_code == 1
-    assert "none: no such file; train it again" in done.stderr
 
 
 def test_the_two_files_are_not_confused(refine):
-    done = refine("images", "--out", "out", files=("generator_initial.safetensors", "prompts.safetensors"))
+    done = refine("images", "--out", "out", prompts="generator_initial.safetensors")
     assert done.exit_code == 1
     assert "these are no prompts of semples" in done.stderr
+    done = refine("images", "--out", "out", "--initial", "prompts.safetensors")
+    assert done.exit_code == 1
+    assert "not a mask generator of semples" in done.stderr
 
 
 def test_a_label_that_the_prompts_do_not_have_is_refused(refine, folder):
@@ -177,7 +186,7 @@ def test_a_broken_image_is_listed_and_ends_with_3(refine, folder):
 
 
 def test_the_clip_is_that_of_the_prompts(prompts):
-    wanted = engine_of_prompts(replace(prompts, settings={"weights": "there"}), None, None, "cpu", "fp32")
+    wanted = engine_of_prompts(replace(prompts, settings={"engine": {"weights": "there"}}), None, None, "cpu", "fp32")
     assert (wanted.model, wanted.weights, wanted.quick_gelu) == (prompts.clip_name, "there", prompts.quick_gelu)
     assert engine_of_prompts(prompts, prompts.clip_name, "here", "cpu", "fp32").weights == "here"
     assert engine_of_prompts(prompts, None, None, "cpu", "fp32").weights == "openai"
