@@ -192,8 +192,14 @@ def _pack(class_set: ClassSet, engine: ClipEngine, vectors: FloatArray, settings
         clip_name=str(record.get("model", "")),
         weights_hash=str(record.get("weights_sha256", "")),
         quick_gelu=bool(record.get("quick_gelu", False)),
-        settings={**settings, "engine": {"model": record.get("model"), "weights": record.get("weights")}},
+        settings={**settings, "engine": {"model": record.get("model"), "weights": _weights(record)}},
     )
+
+
+def _weights(record: Mapping[str, object]) -> str:
+    """What to give as --weights to load the same ones again, from any folder; the record adds a tag's page to it."""
+    source = str(record.get("weights", ""))
+    return str(Path(source).absolute()) if Path(source).exists() else source.partition(" (huggingface.co/")[0]
 
 
 def _fingerprint(
