@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -14,7 +14,6 @@ from semples_cli.cli.loading import load_engine
 from semples_cli.cli.refine import ModelOption, WeightsOption, engine_of_prompts
 from semples_cli.config import EngineSettings
 from semples_cli.errors import EngineError
-from semples_cli.types import PromptSet
 
 if TYPE_CHECKING:
     from semples_cli.engine.clip import ClipEngine
@@ -55,11 +54,12 @@ def show_cli(
 
     prompts, words = read_prompts(file), read_nouns(nouns)
     engine = _load(file, engine_of_prompts(prompts, model, weights, device, precision))
-    from semples_cli.steps.describe_prompts import describe_prompts
+    from semples_cli.steps.describe_prompts import describe_prompts, descriptions_as_dict
 
     described = describe_prompts(prompts, engine, words, top=top)
     if as_json:
-        print_json(descriptions_json(file, prompts, described))
+        facts = {"file": str(file), "clip": prompts.clip_name, "prompt_length": prompts.vectors.shape[1]}
+        print_json(facts | descriptions_as_dict(described))
     else:
         print_table(_table(described))
     for each in described:
@@ -95,24 +95,3 @@ def _table(described: Sequence["PromptDescription"]) -> Table:
         own = f"{each.own_similarity:.3f}{' !' if each.describes_own_class else ''}"
         table.add_row(*(escape(text) for text in (name, nouns, f"{nearest} {similarity:.3f}", own)))
     return table
-
-
-def descriptions_json(file: Path, prompts: PromptSet, described: Sequence["PromptDescription"]) -> dict[str, Any]:
-    """The result for machines."""
-    return {
-        "file": str(file),
-        "clip": prompts.clip_name,
-        "prompt_length": prompts.vectors.shape[1],
-        "prompts": [
-            {
-                "class": each.class_name,
-                "learned": each.learned,
-                "nouns": [{"noun": noun, "similarity": value} for noun, value in each.nouns],
-                "nearest_class": each.nearest_class[0],
-                "nearest_class_similarity": each.nearest_class[1],
-                "own_similarity": each.own_similarity,
-                "describes_own_class": each.describes_own_class,
-            }
-            for each in described
-        ],
-    }

@@ -72,6 +72,24 @@ def describe_prompts(
     )
 
 
+def descriptions_as_dict(described: Sequence[PromptDescription]) -> dict[str, object]:
+    """The descriptions as JSON values: {"prompts": [one object for each class, in order]}."""
+    return {
+        "prompts": [
+            {
+                "class": each.class_name,
+                "learned": each.learned,
+                "nouns": [{"noun": noun, "similarity": value} for noun, value in each.nouns],
+                "nearest_class": each.nearest_class[0],
+                "nearest_class_similarity": each.nearest_class[1],
+                "own_similarity": each.own_similarity,
+                "describes_own_class": each.describes_own_class,
+            }
+            for each in described
+        ]
+    }
+
+
 def _describe(
     prompts: PromptSet,
     k: int,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from semples_cli.artifacts.generator_file import GeneratorWeights, write_generator
 from semples_cli.artifacts.prompts_file import PromptTraining, read_prompt_training, read_prompts, write_prompts
 from semples_cli.artifacts.tensor_file import read_tensors, write_tensors
 from semples_cli.errors import ArtifactError
@@ -130,11 +131,28 @@ def test_damage_in_the_vectors_is_refused(path, arrays, message):
         read_prompts(path)
 
 
-@pytest.mark.parametrize("changes", [{"kind": "clip_head"}, {"kind": None}, {"format_version": "one"}])
+@pytest.mark.parametrize("changes", [{"kind": "other"}, {"kind": None}, {"format_version": "one"}])
 def test_another_kind_of_file_is_refused(path, changes):
     rewrite(path, **changes)
     with pytest.raises(ArtifactError, match="no prompts of semples; give the file that `semples learn-prompts` wrote"):
         read_prompts(path)
+
+
+@pytest.mark.parametrize("read", [read_prompts, read_prompt_training])
+def test_a_mask_generator_given_by_mistake_is_called_one(tmp_path, read):
+    generator = GeneratorWeights(
+        stage="initial",
+        class_names=("boat",),
+        prompt_names=("boat",),
+        clip_name="ViT-B-16",
+        weights_hash="ab" * 32,
+        quick_gelu=True,
+        shape={},
+        tensors={"head.bias": np.zeros(1, np.float32)},
+    )
+    path = write_generator(tmp_path / "generator_initial.safetensors", generator)
+    with pytest.raises(ArtifactError, match=r"safetensors: this is a mask generator.*give the prompts\.safet"):
+        read(path)
 
 
 def test_a_newer_format_is_refused(path):

@@ -9,7 +9,12 @@ import torch
 from semples_cli.engine.prompts import PromptEncoder
 from semples_cli.errors import SettingsError
 from semples_cli.steps import describe_prompts as module
-from semples_cli.steps.describe_prompts import OWN_CLASS_MARGIN, describe_prompts
+from semples_cli.steps.describe_prompts import (
+    OWN_CLASS_MARGIN,
+    PromptDescription,
+    describe_prompts,
+    descriptions_as_dict,
+)
 from semples_cli.types import PromptSet
 
 CLASSES = ("boat", "cat", "dog")
@@ -168,3 +173,30 @@ def test_clip_and_prompts_stay_as_they_were(prompts_of, clip_engine):
     np.testing.assert_array_equal(prompts.vectors, before)
     assert describe_prompts(prompts, clip_engine, NOUNS) == first
     assert all(parameter.grad is None for parameter in clip_engine.model.parameters())
+
+
+def test_descriptions_as_json_values():
+    boat = PromptDescription("boat", True, (("sea", 0.5), ("sky", 0.25)), ("cat", 0.75), 0.125, False)
+    trains = PromptDescription("Züge", False, (), ("Züge", 1.0), 1.0, True)
+    assert descriptions_as_dict([boat, trains]) == {
+        "prompts": [
+            {
+                "class": "boat",
+                "learned": True,
+                "nouns": [{"noun": "sea", "similarity": 0.5}, {"noun": "sky", "similarity": 0.25}],
+                "nearest_class": "cat",
+                "nearest_class_similarity": 0.75,
+                "own_similarity": 0.125,
+                "describes_own_class": False,
+            },
+            {
+                "class": "Züge",
+                "learned": False,
+                "nouns": [],
+                "nearest_class": "Züge",
+                "nearest_class_similarity": 1.0,
+                "own_similarity": 1.0,
+                "describes_own_class": True,
+            },
+        ]
+    }
