@@ -19,17 +19,21 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "car": ("automobile",),
     "train": ("locomotive",),
     "sheep": ("lamb",),
-    "sky": ("clouds",),
+    "sky": ("clouds", "cloud"),
     "tree": ("branches", "leaves", "forest"),
-    "sea": ("ocean", "water"),
-    "desert": ("sand", "dunes"),
-    "road": ("street", "asphalt"),
+    "sea": ("ocean", "water", "lake", "river"),
+    "desert": ("sand", "dunes", "land"),
+    "road": ("street", "asphalt", "ground"),
     "reef": ("coral",),
-    "wall": ("bricks", "building"),
+    "wall": ("bricks", "building", "house"),
     "snow": ("ice",),
     "grass": ("meadow", "lawn", "field"),
     "railway": ("railroad", "tracks"),
 }
+
+# Things that captions name and no picture shows: to the model they are something else than what it sees.
+UNSEEN = ("keyboard", "helmet", "mountain", "rock", "valley", "bridge", "sign", "dog", "chair", "bottle")
+UNSEEN_CONCEPT = len(CONCEPTS)
 
 SINGLE = ("a photo of {}.", "a photo of a {}.", "{}", "a {}.", "the {}.", "a clean origami {}.", "a picture of {}.")
 DOUBLE = ("a photo of {} and {}.", "a {} on the {}.", "{}, {}", "a {} near a {}.", "the {} with the {}.")
@@ -64,18 +68,22 @@ def draw_captions(rng: Rng, present: npt.NDArray[np.bool_], num_pairs: int) -> l
         num_pairs: Two-concept captions to draw from the images.
 
     Returns:
-        (caption, concepts): one caption for each single concept, then the two-concept ones.
+        (caption, concepts): one caption for each single concept, then the two-concept ones, then one of a thing that
+        no picture shows (UNSEEN_CONCEPT).
     """
     named: list[tuple[int, ...]] = [(c,) for c in range(len(CONCEPTS))]
     for n in rng.choice(len(present), num_pairs):
         here = np.flatnonzero(present[n])
         if len(here) >= 2:
             named.append(tuple(int(c) for c in rng.choice(here, 2, replace=False)))
-    return [(draw_caption(rng, concepts), concepts) for concepts in named]
+    captions = [(draw_caption(rng, concepts), concepts) for concepts in named]
+    unseen = str(rng.choice(SINGLE)).format(rng.choice(UNSEEN))
+    return [*captions, (unseen, (UNSEEN_CONCEPT,))]
 
 
 def all_wordings() -> list[str]:
     """Sentences that together hold every word that a caption can hold: what the tiny CLIP's token table has to keep."""
     words = [word for concept in CONCEPTS for word in (concept, *SYNONYMS.get(concept, ()))]
+    words.extend(UNSEEN)
     sentences = [template.format(*([word] * template.count("{}"))) for template in SINGLE + DOUBLE for word in words]
     return sentences + [f"{filler}." for filler in FILLERS]

@@ -16,8 +16,8 @@ MODEL_CONFIG: dict[str, Any] = {
     "vision_cfg": {
         "image_size": IMAGE_SIZE,
         "patch_size": 4,
-        "layers": 3,
-        "width": 128,
+        "layers": 4,
+        "width": 96,
         "head_width": 32,
         "pool_type": "avg",
         "final_ln_after_pool": False,
@@ -33,7 +33,7 @@ MODEL_CONFIG: dict[str, Any] = {
 
 
 # No world of this seed is ever used for a measurement.
-TRAINING_WORLD = WorldSettings(seed=10_000, num_images=30_000, bias=0.5)
+TRAINING_WORLD = WorldSettings(seed=10_000, num_images=20_000, bias=0.4)
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class DemoClipRecipe:
     """
 
     world: WorldSettings = TRAINING_WORLD
-    num_objects: int = 9_000
-    num_backgrounds: int = 6_000
-    partial_share: float = 0.5
-    patch_dropout: float = 0.5
+    num_objects: int = 10_000
+    num_backgrounds: int = 5_000
+    partial_share: float = 0.9
+    patch_dropout: float = 0.6
     num_pair_captions: int = 28
     batch_size: int = 64
-    steps: int = 5_500
+    steps: int = 4_000
     learning_rate: float = 2e-3
     seed: int = 0

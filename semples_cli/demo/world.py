@@ -129,11 +129,12 @@ def _finish(
     size = backgrounds.shape[0]
     picture = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
     target = Image.new("L", (size, size), 0)
-    room = 0.38 if len(placed) <= 1 else 0.31
+    room = 0.46 if len(placed) <= 1 else 0.37
     for k, (x, y) in placed:
         surfaces = ((ImageDraw.Draw(picture), None), (ImageDraw.Draw(target), k + 1))
         radius = size * rng.uniform(0.6, 1) * room
-        DRAWERS[OBJECTS[k]](Pencil(rng, surfaces, (x * size, y * size), radius))
+        name = OBJECTS[k]
+        DRAWERS[name](Pencil(rng, surfaces, (x * size, y * size), radius, name))
     light = 1 + 0.12 * smooth_noise(rng, size, 3) + rng.uniform(-0.12, 0.12)
     grain = 5 * rng.standard_normal((size, size, 3)).astype(np.float32)
     image = np.clip(np.asarray(picture, np.float32) * light[..., None] + grain, 0, 255).astype(np.uint8)

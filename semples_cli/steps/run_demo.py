@@ -19,7 +19,7 @@ from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.config import CamSettings, CrfSettings, WorldSettings
 from semples_cli.data.background_words import read_background_words
 from semples_cli.data.dataset import Dataset, load_dataset
-from semples_cli.demo.model import DEMO_BACKGROUND_WORDS, DEMO_CAM_SETTINGS
+from semples_cli.demo.model import DEMO_BACKGROUND_WORDS, DEMO_CAM_SETTINGS, DEMO_CRF_SETTINGS
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.steps.apply_crf import apply_crf
 from semples_cli.steps.demo_leakage import measure_leakage
@@ -32,17 +32,6 @@ from semples_cli.types import Progress, RunSummary
 FORMAT_VERSION = 1
 NOTE = "figures of the built-in world, not of VOC or of any photograph"
 OVERVIEW_ROWS = 6
-# semples-coco with a quarter of its widths, for images of 64 pixels, and a colour width above the renderer's grain.
-# Chosen by mIoU on the world of seed 0, among the presets at 1, 1/4 and 1/8 of their widths, colour widths 3 to 30.
-DEMO_CRF_SETTINGS = CrfSettings(
-    unary="labels",
-    gaussian_sxy=0.75,
-    gaussian_compat=3.0,
-    bilateral_sxy=12.5,
-    bilateral_srgb=8.0,
-    bilateral_compat=10.0,
-)
-
 # Called with a stage's name; returns the progress callback of that stage.
 Begin = Callable[[str], Progress]
 

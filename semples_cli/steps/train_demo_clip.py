@@ -58,7 +58,8 @@ def normalised_pixels(views: Views) -> torch.Tensor:
 
 def caption_signs(views: Views, named: list[tuple[int, ...]]) -> torch.Tensor:
     """(B, T) float32: 1 where everything that the caption names can be seen, -1 where some of it cannot, else 0."""
-    columns = [
-        views.present[:, concepts].all(1).astype(np.float32) - views.absent[:, concepts].any(1) for concepts in named
-    ]
+    unseen = np.zeros((len(views.present), 1), bool)  # the column of UNSEEN_CONCEPT
+    present = np.concatenate([views.present, unseen], axis=1)
+    absent = np.concatenate([views.absent, ~unseen], axis=1)
+    columns = [present[:, concepts].all(1).astype(np.float32) - absent[:, concepts].any(1) for concepts in named]
     return torch.from_numpy(np.stack(columns, axis=1).astype(np.float32))

@@ -3,7 +3,17 @@ import re
 import numpy as np
 import pytest
 
-from semples_cli.demo.captions import CONCEPTS, DOUBLE, FILLERS, SINGLE, SYNONYMS, draw_caption, draw_captions
+from semples_cli.demo.captions import (
+    CONCEPTS,
+    DOUBLE,
+    FILLERS,
+    SINGLE,
+    SYNONYMS,
+    UNSEEN,
+    UNSEEN_CONCEPT,
+    draw_caption,
+    draw_captions,
+)
 from semples_cli.demo.names import BACKGROUNDS, OBJECTS
 from semples_cli.demo.recipe import TOKEN_WINDOW
 
@@ -53,19 +63,22 @@ def test_pair_captions_name_only_what_their_images_hold():
     for n, pair in enumerate([(0, 10), (1, 11), (2, 12), (3, 13), (4, 14), (5, 15)]):
         present[n, list(pair)] = True
     captions = draw_captions(np.random.default_rng(0), present, 200)
-    singles, pairs = captions[: len(CONCEPTS)], captions[len(CONCEPTS) :]
+    singles, pairs, last = captions[: len(CONCEPTS)], captions[len(CONCEPTS) : -1], captions[-1]
     assert [concepts for _, concepts in singles] == [(c,) for c in range(len(CONCEPTS))]
     assert len(pairs) == 200
     for caption, concepts in pairs:
         assert any(present[n, list(concepts)].all() for n in range(len(present)))
         assert concepts_named(caption) == {CONCEPTS[c] for c in concepts}
     assert {tuple(sorted(concepts)) for _, concepts in pairs} == {(k, 10 + k) for k in range(6)}
+    assert last[1] == (UNSEEN_CONCEPT,)
+    assert any(re.search(rf"\b{thing}\b", last[0]) for thing in UNSEEN)
+    assert not concepts_named(last[0])
 
 
 def test_images_with_fewer_than_two_concepts_give_no_pair():
     present = np.zeros((4, len(CONCEPTS)), bool)
     present[:2, 3] = True
-    assert len(draw_captions(np.random.default_rng(0), present, 50)) == len(CONCEPTS)
+    assert len(draw_captions(np.random.default_rng(0), present, 50)) == len(CONCEPTS) + 1
 
 
 def test_captions_are_seeded():

@@ -3,16 +3,16 @@ import pytest
 from PIL import Image, ImageDraw
 
 from semples_cli.demo.names import OBJECTS
-from semples_cli.demo.objects import DRAWERS, Pencil
+from semples_cli.demo.objects import DRAWERS, USUAL_COLOURS, USUAL_SHARE, Pencil
 
 SIZE = 64
-PLAIN = (1, 2, 3)  # a colour that no object has: all of theirs are 30 or more
+PLAIN = (1, 2, 3)  # a colour that no object has: all of theirs are 10 or more
 
 
 def draw(name, seed, radius=20.0):
     picture, target = Image.new("RGB", (SIZE, SIZE), PLAIN), Image.new("L", (SIZE, SIZE), 0)
     surfaces = ((ImageDraw.Draw(picture), None), (ImageDraw.Draw(target), 9))
-    DRAWERS[name](Pencil(np.random.default_rng(seed), surfaces, (SIZE / 2, SIZE / 2), radius))
+    DRAWERS[name](Pencil(np.random.default_rng(seed), surfaces, (SIZE / 2, SIZE / 2), radius, name))
     return np.asarray(picture), np.asarray(target)
 
 
@@ -41,6 +41,14 @@ def test_an_object_varies_in_colour_and_pose(name):
     pictures, targets = zip(*(draw(name, seed) for seed in range(4)), strict=True)
     assert len({picture.tobytes() for picture in pictures}) == 4
     assert len({target.tobytes() for target in targets}) == 4
+
+
+def test_bodies_often_have_a_usual_colour_of_their_class_and_sometimes_another():
+    surfaces = ((ImageDraw.Draw(Image.new("RGB", (SIZE, SIZE))), None),)
+    bodies, _ = USUAL_COLOURS["sheep"]
+    drawn = [Pencil(np.random.default_rng(seed), surfaces, (0, 0), 1, "sheep").body for seed in range(400)]
+    near = [min(np.abs(np.array(body) - usual).max() for usual in bodies) <= 30 for body in drawn]
+    assert np.mean(near) == pytest.approx(USUAL_SHARE, abs=0.06)
 
 
 def test_objects_differ_in_shape():

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from semples_cli.config import EngineSettings, WorldSettings
 from semples_cli.demo import recipe as recipes
-from semples_cli.demo.captions import CONCEPTS
+from semples_cli.demo.captions import CONCEPTS, UNSEEN_CONCEPT
 from semples_cli.demo.recipe import DemoClipRecipe
 from semples_cli.demo.views import Views
 from semples_cli.engine.build import build_engine
@@ -72,8 +72,8 @@ def test_a_caption_is_true_only_if_all_it_names_can_be_seen():
     rows = [[seen, seen, gone], [seen, open_, gone], [gone, open_, seen]]
     pad = [(False, True)] * (len(CONCEPTS) - 3)
     views = make_views([[p for p, _ in r + pad] for r in rows], [[a for _, a in r + pad] for r in rows])
-    signs = caption_signs(views, [(0,), (0, 1), (0, 2), (1,)])
-    assert signs.tolist() == [[1, 1, -1, 1], [1, 0, -1, 0], [-1, -1, -1, 0]]
+    signs = caption_signs(views, [(0,), (0, 1), (0, 2), (1,), (UNSEEN_CONCEPT,)])
+    assert signs.tolist() == [[1, 1, -1, 1, -1], [1, 0, -1, 0, -1], [-1, -1, -1, 0, -1]]
 
 
 def test_blanked_pixels_are_zero_and_the_others_normalised():
