@@ -87,7 +87,8 @@ class RegionObjective:
     """Segment-label matching and, where background texts are given, prompt-guided refinement.
 
     Attributes:
-        weights: 1 for 'foreground', λ_b for 'background' and, with texts, λ_r for 'refinement'.
+        weights: 1 for 'foreground', λ_b for 'background' and, with texts, λ_r for 'refinement'; 0 for 'range', the
+            mean range of the fine maps before they are stretched, which tells how much ε damps them.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class RegionObjective:
         texts: BackgroundTexts | None = None,
     ) -> None:
         """Take the (F, D) features of the label texts, and what the foreground must not look like."""
-        self.weights: Mapping[str, float] = {"foreground": 1.0, "background": settings.lambda_b}
+        self.weights: Mapping[str, float] = {"foreground": 1.0, "background": settings.lambda_b, "range": 0.0}
         if texts is not None:
             self.weights = {**self.weights, "refinement": settings.lambda_r}
             texts = BackgroundTexts(texts.features.to(engine.device), texts.usable.to(engine.device))
@@ -123,6 +124,7 @@ class RegionObjective:
         terms = {
             "foreground": pull_loss(self._similarity(foreground, labels)),
             "background": push_loss(self._similarity(background, labels)),
+            "range": (fine.amax((-2, -1)) - fine.amin((-2, -1))).mean().detach(),
         }
         if self._texts is not None:
             terms["refinement"] = self._refinement(foreground, classes, self._texts)

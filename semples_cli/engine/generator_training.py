@@ -62,7 +62,8 @@ def train_matching(
         progress: Called with (steps done, steps).
 
     Returns:
-        The terms 'foreground' and 'background' (without λ_b) and the 'loss' of every step.
+        The terms 'foreground' and 'background' (without λ_b), the 'loss', and the 'range' of the maps before they are
+        stretched, of every step.
 
     Raises:
         DataError: No image has a class.

@@ -101,6 +101,7 @@ def train_generator(
     images = training_images(samples, note, max_pixels=max_pixels)
     progress = progress or tqdm_progress(f"generator, {stage}")
     curves = _train(stage, generator, images, class_set, texts, settings, checkpoint, progress)
+    _say_damped(curves, settings, note)
     weights = pack_generator(generator, stage, class_set, settings=read, curves=curves, fingerprint=fingerprint)
     write_generator(out, weights)
     checkpoint.path.unlink(missing_ok=True)
@@ -178,6 +179,16 @@ def _kept(out: Path, fingerprint: str, note: Note) -> GeneratorWeights | None:
         return None
     note(f"{out}: kept, it was trained with the same settings on the same images")
     return weights
+
+
+def _say_damped(curves: Curves, settings: GeneratorSettings, note: Note) -> None:
+    """An ε above the maps' range leaves less than half of each map, and regions that hardly differ."""
+    reached = curves.get("range", [settings.region_epsilon])[-1]
+    if reached < settings.region_epsilon:
+        note(
+            f"the maps range over {reached:.2g} only, which the ε of {settings.region_epsilon:g} damps to less than "
+            "half: regions were cut faintly; train with a smaller region_epsilon"
+        )
 
 
 def _train(

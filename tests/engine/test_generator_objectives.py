@@ -53,7 +53,7 @@ def test_classification_against_a_plain_account(tiny_engine, generator, batch):
 def plain_terms(engine, generator, batch, epsilon, texts=None, usable=(True,) * 3):
     """Pair by pair: map, resize with aligned corners, min-max, cut, encode, logarithm."""
     labels = encode_labels(engine, NAMES).numpy().astype(np.float64)
-    found = {"foreground": [], "background": [], "refinement": []}
+    found = {"foreground": [], "background": [], "refinement": [], "range": []}
     for image, indices in zip(batch.pixels, batch.class_indices, strict=True):
         fine = generator.class_maps(image[None]).fine[0].detach()
         for k in indices:
@@ -63,6 +63,7 @@ def plain_terms(engine, generator, batch, epsilon, texts=None, usable=(True,) * 
                 encode_regions(engine, (image * weight)[None])[0].detach().numpy().astype(np.float64)
                 for weight in (cut, 1 - cut)
             )
+            found["range"].append(float(fine[k - 1].max() - fine[k - 1].min()))
             found["foreground"].append(-np.log((1 + inside @ labels[k - 1]) / 2))
             found["background"].append(-np.log(1 - (1 + outside @ labels[k - 1]) / 2))
             if texts is not None:
@@ -77,7 +78,7 @@ def plain_terms(engine, generator, batch, epsilon, texts=None, usable=(True,) * 
 def test_regions_against_a_plain_account(tiny_engine, generator, batch, words, usable):
     texts = texts_of(tiny_engine, words, usable)
     objective = RegionObjective(tiny_engine, encode_labels(tiny_engine, NAMES), SETTINGS, texts)
-    assert dict(objective.weights) == {"foreground": 1.0, "background": 2.4, "refinement": 0.05}
+    assert dict(objective.weights) == {"foreground": 1.0, "background": 2.4, "range": 0.0, "refinement": 0.05}
     assert objective.num_items(batch) == 7
     terms = objective.terms(generator, batch)
     expected = plain_terms(tiny_engine, generator, batch, SETTINGS.region_epsilon, texts.features, usable)
@@ -88,8 +89,9 @@ def test_regions_against_a_plain_account(tiny_engine, generator, batch, words, u
 def test_without_texts_there_is_matching_alone(tiny_engine, generator, batch):
     objective = RegionObjective(tiny_engine, encode_labels(tiny_engine, NAMES), SETTINGS)
     terms = objective.terms(generator, batch)
-    assert set(terms) == set(objective.weights) == {"foreground", "background"}
+    assert set(terms) == set(objective.weights) == {"foreground", "background", "range"}
     assert terms["foreground"].requires_grad
+    assert not terms["range"].requires_grad
 
 
 def test_the_weighted_terms_are_the_matching_loss():

@@ -151,8 +151,9 @@ def test_the_loss_falls(train):
 
 def test_curves_hold_every_term_and_the_weighted_sum(train):
     _, curves = train("refined", lambda_b=2.0, lambda_r=0.5)
-    assert set(curves) == {"foreground", "background", "refinement", "loss"}
-    for pull, push, refine, loss in zip(*(curves[name] for name in curves), strict=True):
+    assert set(curves) == {"foreground", "background", "refinement", "loss", "range"}
+    terms = ("foreground", "background", "refinement", "loss")
+    for pull, push, refine, loss in zip(*(curves[name] for name in terms), strict=True):
         assert loss == pytest.approx(pull + 2.0 * push + 0.5 * refine, rel=1e-6)
     assert len(curves["loss"]) == 4  # 5 images with classes in batches of 4, twice
 

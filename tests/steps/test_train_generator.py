@@ -187,6 +187,14 @@ def test_a_broken_image_is_said_and_left_out(train, photos):
     assert notes[0].startswith("one is left out of the training")
 
 
+@pytest.mark.parametrize(("epsilon", "said"), [(1e-6, False), (1e6, True)])
+def test_maps_that_epsilon_damps_are_said(train, epsilon, said):
+    notes = []
+    weights = train("matched", settings=replace(SETTINGS, region_epsilon=epsilon), note=notes.append)
+    assert weights.curves["range"][-1] > 0
+    assert [("train with a smaller region_epsilon" in each) for each in notes if "range" in each] == [True] * said
+
+
 @pytest.mark.parametrize(
     ("stage", "options", "message"),
     [
