@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import typer
 from small_world import CLASSES, PHOTOS
 from typer.testing import CliRunner
 
@@ -14,7 +13,8 @@ from semples_cli.artifacts.generator_file import read_generator
 from semples_cli.artifacts.mask_png import find_masks
 from semples_cli.artifacts.prompts_file import write_prompts
 from semples_cli.artifacts.run_folder import read_run_record
-from semples_cli.cli.refine import PRESET_VIEWS, engine_of_prompts, in_order_of_prompts, refine_cli
+from semples_cli.cli.app import app
+from semples_cli.cli.refine import PRESET_VIEWS, engine_of_prompts, in_order_of_prompts
 from semples_cli.config import GENERATOR_PRESETS
 from semples_cli.errors import DataError, SettingsError
 from semples_cli.steps.progress import silent
@@ -24,14 +24,6 @@ from semples_cli.types import ClassSet, PromptSet, Sample
 # Neither the order of the labels (boat, cat, dog) nor only what they name.
 CLASS_SET = ClassSet(("dog", "bird", "cat", "boat"))
 SMALL = ["--device", "cpu", "--precision", "fp32", "--size", "32", "--epochs", "1"]
-
-app = typer.Typer()
-app.command("refine")(refine_cli)
-
-
-@app.callback()
-def main() -> None:
-    """With a second command, as in semples itself, the name is part of the command line."""
 
 
 @pytest.fixture
@@ -163,7 +155,7 @@ def test_prompts_that_are_not_there_are_said(refine):
 def test_the_two_files_are_not_confused(refine):
     done = refine("images", "--out", "out", prompts="generator_initial.safetensors")
     assert done.exit_code == 1
-    assert "these are no prompts of semples" in done.stderr
+    assert "give the prompts.safetensors" in done.stderr
     done = refine("images", "--out", "out", "--initial", "prompts.safetensors")
     assert done.exit_code == 1
     assert "not a mask generator of semples" in done.stderr
