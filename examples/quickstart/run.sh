@@ -10,8 +10,9 @@ model=$(python -c "from semples_cli.demo.model import model_dir; print(model_dir
 # Images with labels, and ground truth that only `evaluate` reads.
 semples demo-data --out "$out/world" --num-images "$num_images"
 
-# Labels -> CAMs -> seed masks. In this tiny CLIP the first layer's attention spreads a CAM best.
-semples cams --data "$out/world" --weights "$model" --affinity-layers first:1 --template "a photo of a {}." \
+# Labels -> CAMs -> seed masks, with the settings of the demo, which suit images of 64 pixels and this tiny CLIP.
+semples cams --data "$out/world" --weights "$model" --template "a photo of a {}." \
+  --affinity-layers first:1 --box-threshold 0.7 --scales 0.75,1.0,1.5 --flips \
   --out "$out/seeds" --overlay
 
 # Seeds + colours -> sharper masks. The published widths are for photographs of 500 pixels; these images have 64.

@@ -14,7 +14,7 @@ DEMO_CAM_SETTINGS = CamSettings(
     scales=(0.75, 1.0, 1.5),
     flips=True,
     template="a photo of a {}.",
-    affinity_layers="none",
+    affinity_layers="first:1",
     box_threshold=0.7,
     batch_size=32,
 )
