@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from semples_cli.artifacts.cam_store import find_cams, read_cam
 from semples_cli.artifacts.prompts_file import PromptTraining, read_prompt_training, read_prompts, write_prompts
+from semples_cli.artifacts.run_folder import read_class_set
 from semples_cli.config import CamSettings, GeneratorSettings, PromptSettings
 from semples_cli.data.images import DEFAULT_MAX_PIXELS, read_image
 from semples_cli.engine.background_regions import BackgroundRegions, MappedImages, embed_background_regions
@@ -20,10 +21,10 @@ from semples_cli.engine.generator_cams import GeneratorCams
 from semples_cli.engine.generator_training import encode_labels
 from semples_cli.engine.prompt_training import PromptLearning
 from semples_cli.engine.prompts import check_prompt_length
-from semples_cli.errors import ArtifactError, DataError, SemplesError
+from semples_cli.errors import ArtifactError, DataError, SemplesError, SettingsError
 from semples_cli.steps.background_texts import UNLEARNED
 from semples_cli.steps.cam_record import Note
-from semples_cli.steps.generator_weights import load_generator
+from semples_cli.steps.generator_weights import check_classes, load_generator
 from semples_cli.steps.make_cams import make_cams
 from semples_cli.steps.plan_batches import describe
 from semples_cli.steps.progress import tqdm_progress
@@ -84,13 +85,18 @@ def learn_prompts(
         `settings['unlearned_classes']`, and not used by later stages.
 
     Raises:
-        SemplesError: There is nothing to learn from, the prompts are too long for CLIP's token window, or memory is too
-            small.
+        SemplesError: There is nothing to learn from, the CAMs are of other classes, or the prompts are too long.
     """
     note = note or _ignore
     check_prompt_length(engine, settings.prompt_length)
+    if out.is_dir():
+        msg = f"{out}: this is a folder; give the file to write as --out, such as {out / 'prompts.safetensors'}"
+        raise SettingsError(msg)
     if cams is None:
-        cams = _match(samples, class_set, engine, out, generator_settings, cam_settings, overwrite, begin, note)
+        stages = (generator_settings, cam_settings, overwrite, max_pixels)
+        cams = _match(samples, class_set, engine, out, *stages, begin, note)
+    elif (recorded := read_class_set(cams)) is not None:  # class numbers of another list would mean other classes
+        check_classes(str(cams), recorded.names, recorded.names, ClassSet(class_set.names))
     paths = find_cams(cams)
     fingerprint = _fingerprint(samples, class_set, engine, settings, paths)
     checkpoint = Checkpoint(out.with_name(f"{out.name}.state"), fingerprint)
@@ -123,6 +129,7 @@ def _match(
     settings: GeneratorSettings,
     cam_settings: CamSettings,
     overwrite: bool,
+    max_pixels: int,
     begin: Begin,
     note: Note,
 ) -> Path:
@@ -130,17 +137,17 @@ def _match(
     initial, matched, folder = out.with_name(INITIAL_NAME), out.with_name(MATCHED_NAME), out.with_name(MATCHED_CAMS)
     train_generator(
         "initial", samples, class_set, engine, initial, settings,
-        overwrite=overwrite, progress=begin("generator"), note=note,
+        overwrite=overwrite, max_pixels=max_pixels, progress=begin("generator"), note=note,
     )  # fmt: skip
     train_generator(
         "matched", samples, class_set, engine, matched, settings,
-        initial=initial, overwrite=overwrite, progress=begin("matching"), note=note,
+        initial=initial, overwrite=overwrite, max_pixels=max_pixels, progress=begin("matching"), note=note,
     )  # fmt: skip
     generator, weights = load_generator(matched, engine, class_set)
     maker = GeneratorCams(engine, generator, class_set, cam_settings, weights.record)
     make_cams(
         samples, class_set, engine, folder, cam_settings,
-        generator=maker, overwrite=overwrite, progress=begin("matched"), note=note,
+        generator=maker, overwrite=overwrite, max_pixels=max_pixels, progress=begin("matched"), note=note,
     )  # fmt: skip
     return folder
 
@@ -223,6 +230,7 @@ def _fingerprint(
         "images": image_facts(samples),
         "cams": digest.hexdigest(),
         "engine": [record.get(name) for name in ("weights_sha256", "quick_gelu", "precision")],
+        "preprocess": [engine.preprocess.mean, engine.preprocess.std],
     }
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
