@@ -61,6 +61,10 @@ def learn_prompts_cli(
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the images, of every stage.", rich_help_panel=PROMPT_PANEL)
     ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Pairs of image and class in a step of the prompts.", rich_help_panel=PROMPT_PANEL),
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Base rate of the prompts, for a batch of 512.", rich_help_panel=PROMPT_PANEL)
     ] = None,
@@ -98,6 +102,7 @@ def learn_prompts_cli(
     chosen: dict[str, Any] = {
         "prompt_length": prompt_length,
         "epochs": epochs,
+        "batch_size": batch_size,
         "learning_rate": learning_rate,
         "lambda_t": lambda_t,
         "repulsion": repulsion,
