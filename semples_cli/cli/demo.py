@@ -42,7 +42,7 @@ def demo_cli(
     """
     from semples_cli.demo.model import model_dir
     from semples_cli.engine.build import build_engine
-    from semples_cli.steps.run_demo import demo_cam_settings, result_as_dict, run_demo
+    from semples_cli.steps.run_demo import demo_settings, result_as_dict, run_demo
 
     world = WorldSettings(seed=seed, num_images=num_images, bias=bias, pairing=pairing)
     # One device and precision for everybody: the figures are meant to be compared.
@@ -53,12 +53,13 @@ def demo_cli(
             bar.close()
             return bar.enter_context(progress_bar(stage))
 
-        result = run_demo(out, world, engine, demo_cam_settings(), workers=workers, overwrite=overwrite, begin=begin)
+        result = run_demo(out, world, engine, demo_settings(), workers=workers, overwrite=overwrite, begin=begin)
     code = max(report_summary(stage.summary, f"masks of {stage.name}") for stage in result.stages)
     if as_json:
-        print_json(result_as_dict(result.world, result.stages))
+        print_json(result_as_dict(result.world, result.stages, result.prompts))
     else:
         print_table(_table(result))
+        print_table(_prompt_table(result))
     say(f"masks and overlays: {out}; picture: {result.overview}; report: {result.report}")
     raise typer.Exit(code)
 
@@ -80,6 +81,15 @@ def _table(result: "DemoResult") -> Table:
     for stage in result.stages:
         score = "-" if stage.best_background_score is None else f"{stage.best_background_score:g}"
         table.add_row(stage.name, _percent(stage.miou), _percent(stage.miou_best), score, _percent(stage.leakage))
+    return table
+
+
+def _prompt_table(result: "DemoResult") -> Table:
+    table = Table(title="what the learned prompts are near to", title_justify="left", min_width=WIDTH)
+    for heading in ("class", "nearest words, with cosine"):
+        table.add_column(heading)
+    for prompt in result.prompts:
+        table.add_row(prompt.class_name, ", ".join(f"{noun} {cosine:.2f}" for noun, cosine in prompt.nouns))
     return table
 
 

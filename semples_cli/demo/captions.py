@@ -83,7 +83,11 @@ def draw_captions(rng: Rng, present: npt.NDArray[np.bool_], num_pairs: int) -> l
 
 def all_wordings() -> list[str]:
     """Sentences that together hold every word that a caption can hold: what the tiny CLIP's token table has to keep."""
-    words = [word for concept in CONCEPTS for word in (concept, *SYNONYMS.get(concept, ()))]
-    words.extend(UNSEEN)
+    words = [*known_words(), *UNSEEN]
     sentences = [template.format(*([word] * template.count("{}"))) for template in SINGLE + DOUBLE for word in words]
     return sentences + [f"{filler}." for filler in FILLERS]
+
+
+def known_words() -> tuple[str, ...]:
+    """Every word for a thing that the tiny CLIP has seen: objects, backgrounds, and their synonyms."""
+    return tuple(word for concept in CONCEPTS for word in (concept, *SYNONYMS.get(concept, ())))

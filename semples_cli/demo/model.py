@@ -19,7 +19,9 @@ DEMO_CAM_SETTINGS = CamSettings(
     batch_size=32,
 )
 DEMO_GENERATOR_CAM_SETTINGS = CamSettings(size=64, flips=True, affinity_layers="none", batch_size=32)
-DEMO_GENERATOR_SETTINGS = GeneratorSettings(epochs=12, batch_size=32, micro_batch=32)
+DEMO_GENERATOR_SETTINGS = GeneratorSettings(
+    epochs=8, batch_size=16, micro_batch=16, initial_learning_rate=0.02, learning_rate=0.3
+)
 DEMO_PROMPT_SETTINGS = PromptSettings(prompt_length=10, epochs=30, batch_size=64)
 
 # semples-coco with a quarter of its widths, for images of 64 pixels, and a colour width above the renderer's grain:

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,53 +13,26 @@ from PIL import Image
 from semples_cli.artifacts.atomic import open_atomic
 from semples_cli.artifacts.contact_sheet import colour_mask, write_contact_sheet
 from semples_cli.artifacts.mask_png import read_mask
+from semples_cli.artifacts.prompts_file import read_prompts
 from semples_cli.artifacts.report_files import write_report
 from semples_cli.artifacts.run_folder import RunFolder
-from semples_cli.config import CamSettings, CrfSettings, WorldSettings
+from semples_cli.config import WorldSettings
 from semples_cli.data.background_words import read_background_words
-from semples_cli.data.dataset import Dataset, load_dataset
-from semples_cli.demo.model import DEMO_BACKGROUND_WORDS, DEMO_CAM_SETTINGS, DEMO_CRF_SETTINGS
+from semples_cli.data.dataset import load_dataset
+from semples_cli.demo.captions import known_words
+from semples_cli.demo.model import DEMO_BACKGROUND_WORDS, DEMO_CAM_SETTINGS
 from semples_cli.engine.clip import ClipEngine
-from semples_cli.steps.apply_crf import apply_crf
 from semples_cli.steps.demo_leakage import measure_leakage
+from semples_cli.steps.demo_stages import PROMPTS, STAGES, Begin, DemoRun, DemoSettings, remove_weights
+from semples_cli.steps.describe_prompts import PromptDescription, describe_prompts, descriptions_as_dict
 from semples_cli.steps.evaluate_masks import evaluate_cams, evaluate_masks
-from semples_cli.steps.make_cams import make_cams
 from semples_cli.steps.progress import silent, tqdm_progress
-from semples_cli.steps.render_demo import GROUND_TRUTH, IMAGES, render_demo
-from semples_cli.types import Progress, RunSummary
+from semples_cli.steps.render_demo import GROUND_TRUTH, render_demo
+from semples_cli.types import RunSummary
 
 FORMAT_VERSION = 1
 NOTE = "figures of the built-in world, not of VOC or of any photograph"
 OVERVIEW_ROWS = 6
-# Called with a stage's name; returns the progress callback of that stage.
-Begin = Callable[[str], Progress]
-
-
-@dataclass(frozen=True)
-class DemoRun:
-    """What every stage is given.
-
-    Attributes:
-        out: Folder of the demo; each stage writes the run folder `out/<stage>`.
-        data: The rendered images and their labels.
-        world: Folder of the rendered world.
-        engine: The CLIP.
-        cam_settings: How CAMs are made.
-        crf_settings: The CRF.
-        workers: Processes of the CRF; None: one for each core.
-        overwrite: Do everything again.
-        begin: Announces a stage.
-    """
-
-    out: Path
-    data: Dataset
-    world: Path
-    engine: ClipEngine
-    cam_settings: CamSettings
-    crf_settings: CrfSettings
-    workers: int | None
-    overwrite: bool
-    begin: Begin
 
 
 @dataclass(frozen=True)
@@ -68,7 +40,7 @@ class DemoStage:
     """What one stage reached; shares of 1, NaN where undefined.
 
     Attributes:
-        name: 'seeds', 'crf'.
+        name: One of STAGES.
         miou: Of the masks as written.
         miou_best: At the background score that is best by the ground truth; None for a stage that writes no CAMs,
             since only CAMs are cut at a background score.
@@ -92,27 +64,28 @@ class DemoResult:
     Attributes:
         world: The world that was rendered.
         stages: In the order in which they ran.
+        prompts: What the learned prompts are near to, among the words that the built-in model knows.
         report: Path of report.json.
         overview: Path of the picture of the first images, their ground truth and the masks of each stage.
     """
 
     world: WorldSettings
     stages: tuple[DemoStage, ...]
+    prompts: tuple[PromptDescription, ...]
     report: Path
     overview: Path
 
 
-def demo_cam_settings() -> CamSettings:
-    """The settings of the seeds, hand-written background words included."""
-    return replace(DEMO_CAM_SETTINGS, background_words=read_background_words(DEMO_BACKGROUND_WORDS))
+def demo_settings() -> DemoSettings:
+    """The settings of every stage, hand-written background words of the seeds included."""
+    return DemoSettings(replace(DEMO_CAM_SETTINGS, background_words=read_background_words(DEMO_BACKGROUND_WORDS)))
 
 
 def run_demo(
     out: Path,
     world: WorldSettings,
     engine: ClipEngine,
-    cam_settings: CamSettings,
-    crf_settings: CrfSettings = DEMO_CRF_SETTINGS,
+    settings: DemoSettings,
     *,
     workers: int | None = None,
     overwrite: bool = False,
@@ -127,8 +100,7 @@ def run_demo(
         out: Folder to write.
         world: The world.
         engine: A built engine, of the built-in model or any other.
-        cam_settings: How CAMs are made.
-        crf_settings: The CRF.
+        settings: How the stages run.
         workers: Processes of the CRF; None: one for each core.
         overwrite: Do everything again, and replace another world in `out`.
         begin: Called with the name of each stage; returns its progress callback.
@@ -144,18 +116,21 @@ def run_demo(
     if overwrite:
         _remove_stages(out)
     data = load_dataset(data=folder)
-    run = DemoRun(out, data, folder, engine, cam_settings, crf_settings, workers, overwrite, begin)
+    run = DemoRun(out, data, folder, engine, settings, workers, overwrite, begin)
     stages = tuple(_measure(run, world, name, make(run)) for name, make in STAGES)
+    prompts = describe_prompts(read_prompts(out / PROMPTS), engine, known_words(), top=3)
     overview = out / "overview.png"
     _draw_overview(run, overview)
     report = out / "report.json"
     with open_atomic(report) as handle:
-        text = json.dumps(result_as_dict(world, stages), ensure_ascii=False, allow_nan=False, indent=1)
+        text = json.dumps(result_as_dict(world, stages, prompts), ensure_ascii=False, allow_nan=False, indent=1)
         handle.write(text.encode() + b"\n")
-    return DemoResult(world, stages, report, overview)
+    return DemoResult(world, stages, prompts, report, overview)
 
 
-def result_as_dict(world: WorldSettings, stages: tuple[DemoStage, ...]) -> dict[str, Any]:
+def result_as_dict(
+    world: WorldSettings, stages: tuple[DemoStage, ...], prompts: tuple[PromptDescription, ...]
+) -> dict[str, Any]:
     """The figures as one JSON document: shares of 1, null where there is none."""
     return {
         "format_version": FORMAT_VERSION,
@@ -171,42 +146,13 @@ def result_as_dict(world: WorldSettings, stages: tuple[DemoStage, ...]) -> dict[
             }
             for stage in stages
         ],
+        **descriptions_as_dict(prompts),
     }
-
-
-def _make_seeds(run: DemoRun) -> RunSummary:
-    return make_cams(
-        run.data.samples,
-        run.data.class_set,
-        run.engine,
-        run.out / "seeds",
-        run.cam_settings,
-        inputs=(run.world / IMAGES,),
-        overwrite=run.overwrite,
-        overlays=True,
-        progress=run.begin("seeds"),
-    )
-
-
-def _apply_crf(run: DemoRun) -> RunSummary:
-    return apply_crf(
-        run.out / "seeds",
-        run.world / IMAGES,
-        run.out / "crf",
-        run.crf_settings,
-        workers=run.workers,
-        overwrite=run.overwrite,
-        overlay=True,
-        progress=run.begin("crf"),
-    )
-
-
-# The stages in order; each writes the run folder `out/<name>`.
-STAGES: tuple[tuple[str, Callable[[DemoRun], RunSummary]], ...] = (("seeds", _make_seeds), ("crf", _apply_crf))
 
 
 def _remove_stages(out: Path) -> None:
     """Masks of images that the new world does not have would otherwise pass for its own."""
+    remove_weights(out)
     for name, _ in STAGES:
         if RunFolder(out / name).record.is_file():
             shutil.rmtree(out / name)

@@ -12,7 +12,8 @@ from semples_cli.cli.app import app
 from semples_cli.config import EngineSettings, WorldSettings
 from semples_cli.demo.model import model_dir
 from semples_cli.errors import SettingsError
-from semples_cli.steps.run_demo import DemoResult, DemoStage, demo_cam_settings
+from semples_cli.steps.describe_prompts import PromptDescription
+from semples_cli.steps.run_demo import DemoResult, DemoStage, demo_settings
 from semples_cli.types import RunSummary
 
 
@@ -77,6 +78,7 @@ def test_demo_data_refuses_values_out_of_range(semples, tmp_path, option, value,
 
 SEEDS = DemoStage("seeds", 0.3512, 0.4004, 0.37, 0.25, RunSummary(5, 0, (), (), 1.0))
 CRF = DemoStage("crf", 0.45, None, None, math.nan, RunSummary(2, 3, (), (), 1.0))
+PROMPT = PromptDescription("boat", True, (("sea", 0.5), ("ocean", 0.25)), ("bird", 0.125), -0.25, False)
 
 
 @pytest.fixture
@@ -84,19 +86,13 @@ def fake_run(monkeypatch):
     """In place of the step and of the engine: keeps what it was called with, and ends as told."""
     calls = SimpleNamespace(stages=(SEEDS, CRF), error=None)
 
-    def run(out, world, engine, cam_settings, **options):
-        calls.out, calls.world, calls.engine, calls.cam_settings, calls.options = (
-            out,
-            world,
-            engine,
-            cam_settings,
-            options,
-        )
+    def run(out, world, engine, settings, **options):
+        calls.out, calls.world, calls.engine, calls.settings, calls.options = out, world, engine, settings, options
         options["begin"]("world")(1, 2)
         options["begin"]("seeds")(2, 2)
         if calls.error:
             raise calls.error
-        return DemoResult(world, calls.stages, out / "report.json", out / "overview.png")
+        return DemoResult(world, calls.stages, (PROMPT,), out / "report.json", out / "overview.png")
 
     monkeypatch.setattr("semples_cli.steps.run_demo.run_demo", run)
     monkeypatch.setattr("semples_cli.engine.build.build_engine", lambda settings: settings)
@@ -110,6 +106,7 @@ def test_demo_prints_one_table_and_says_that_it_is_not_voc(semples, fake_run, mo
     rows = {cells[0]: cells[1:] for line in result.stdout.splitlines() if (cells := re.findall(r"[\w.-]+", line))}
     assert rows["seeds"] == ["35.1", "40.0", "0.37", "25.0"]
     assert rows["crf"] == ["45.0", "-", "-", "-"]
+    assert rows["boat"] == ["sea", "0.50", "ocean", "0.25"]
     assert "seed 0, pairing 0, bias 0.9, 200 images" in result.stdout
     assert "not of VOC" in result.stdout
     assert "somewhere/overview.png" in result.stderr
@@ -124,6 +121,7 @@ def test_demo_json_is_all_of_stdout_and_has_shares_of_1(semples, fake_run):
         {"name": "seeds", "miou": 0.3512, "miou_best": 0.4004, "best_background_score": 0.37, "leakage": 0.25},
         {"name": "crf", "miou": 0.45, "miou_best": None, "best_background_score": None, "leakage": None},
     ]
+    assert document["prompts"][0]["nouns"][0] == {"noun": "sea", "similarity": 0.5}
     assert document["world"]["seed"] == 7
     assert "not of VOC" in document["note"]
 
@@ -133,7 +131,7 @@ def test_demo_options_reach_the_step(semples, fake_run):
     assert semples("demo", "--out", "there", *options).exit_code == 0
     assert fake_run.out == Path("there")
     assert fake_run.world == WorldSettings(seed=3, num_images=12, bias=0.5, pairing=2)
-    assert fake_run.cam_settings == demo_cam_settings()
+    assert fake_run.settings == demo_settings()
     assert (fake_run.options["workers"], fake_run.options["overwrite"]) == (2, True)
 
 
@@ -182,9 +180,9 @@ def test_the_example_in_the_help_runs(semples, command, tmp_path, monkeypatch):
 def test_the_built_in_model_finds_objects_in_a_world_that_it_was_not_trained_on(semples, tmp_path):
     result = semples("demo", "--out", tmp_path, "--num-images", 40, "--seed", 1, "--workers", 1, "--json")
     assert result.exit_code == 0, result.stderr
-    seeds, crf = json.loads(result.stdout)["stages"]
-    assert (seeds["name"], crf["name"]) == ("seeds", "crf")
-    assert 0.2 < seeds["miou"] <= seeds["miou_best"]  # all background scores below 0.08
-    assert crf["miou"] > 0.2
+    stages = {stage["name"]: stage for stage in json.loads(result.stdout)["stages"]}
+    assert list(stages) == ["seeds", "generator", "matched", "seeds+prompts", "refined", "crf"]
+    assert 0.25 < stages["seeds"]["miou"] <= stages["seeds"]["miou_best"]  # all background scores below 0.08
+    assert stages["seeds+prompts"]["miou"] > 0.2
     assert (tmp_path / "overview.png").is_file()
     assert len(list((tmp_path / "crf" / "overlays").glob("*.png"))) == 40
