@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test check fix bench clean
+.PHONY: demo test check fix bench ablation clean
 .DEFAULT_GOAL = demo
 
 $(VENV)/.installed: pyproject.toml
@@ -34,6 +34,9 @@ fix: $(VENV)/.installed-dev     ## format and mend what can be mended
 
 bench: $(VENV)/.installed-dev   ## measure; see benchmarks/README.md
 	$(BIN)/python benchmarks/run_all.py
+
+ablation: $(VENV)/.installed-dev ## what each part of the method adds, on worlds that nothing was tuned on (about an hour)
+	$(BIN)/python benchmarks/ablation.py --worlds 1 2 3 --seeds 0 1 2
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-out

@@ -11,6 +11,7 @@ is read to measure and for nothing else. `--json FILE` keeps every single figure
 
 import argparse
 import copy
+import functools
 import json
 import multiprocessing
 import tempfile
@@ -22,7 +23,14 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from semples_cli.config import CamSettings, CrfSettings, EngineSettings, GeneratorSettings, PromptSettings, WorldSettings
+from semples_cli.config import (
+    CamSettings,
+    CrfSettings,
+    EngineSettings,
+    GeneratorSettings,
+    PromptSettings,
+    WorldSettings,
+)
 from semples_cli.data.background_words import read_background_words
 from semples_cli.demo.model import (
     DEMO_CAM_SETTINGS,
@@ -33,7 +41,7 @@ from semples_cli.demo.model import (
     model_dir,
 )
 from semples_cli.demo.names import BACKGROUNDS, OBJECTS, paired_backgrounds
-from semples_cli.demo.world import Scene, render_scene
+from semples_cli.demo.world import render_scene
 from semples_cli.engine.background_regions import MappedImages, embed_background_regions
 from semples_cli.engine.build import build_engine
 from semples_cli.engine.checkpoint import Checkpoint
@@ -98,7 +106,11 @@ class World:
         return GeneratorCams(self.engine, generator, CLASSES, settings, {}).maps(self.images, self.present)
 
     def train(
-        self, stage: str, settings: GeneratorSettings, start: ClipGenerator | None = None, texts: BackgroundTexts | None = None
+        self,
+        stage: str,
+        settings: GeneratorSettings,
+        start: ClipGenerator | None = None,
+        texts: BackgroundTexts | None = None,
     ) -> ClipGenerator:
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = Checkpoint(Path(folder) / "state", stage, every=10**9)
@@ -167,13 +179,22 @@ def refine_one(job: tuple[np.ndarray, np.ndarray, CrfSettings]) -> np.ndarray:
 
 def refine_all(images: list[np.ndarray], masks: list[np.ndarray], settings: CrfSettings) -> list[np.ndarray]:
     jobs = [(image, mask, settings) for image, mask in zip(images, masks, strict=True)]
-    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(refine_one, jobs, chunksize=25))
+    return list(pool().map(refine_one, jobs, chunksize=25))
 
 
-def all_rows(world: World, tuning: Tuning, seed: int) -> dict[str, list[np.ndarray]]:
-    """The maps of every row, with one seed of training."""
-    none, written = (replace(tuning.cams, background_words=words) for words in ((), WORDS))
+@functools.cache
+def pool() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
+
+
+def untrained_rows(world: World, tuning: Tuning) -> dict[str, list[np.ndarray]]:
+    """The maps of the rows without training."""
+    settings = (replace(tuning.cams, background_words=words) for words in ((), WORDS))
+    return {row: world.seeds(each) for row, each in zip(ROWS[:2], settings, strict=True)}
+
+
+def trained_rows(world: World, tuning: Tuning, seed: int) -> tuple[dict[str, list[np.ndarray]], torch.Tensor]:
+    """The maps of the other rows, with one seed of training, and the features of the prompts."""
     generator = replace(tuning.generator, seed=seed)
     initial = world.train("initial", generator)
     matched = world.train("matched", generator, initial)
@@ -183,15 +204,13 @@ def all_rows(world: World, tuning: Tuning, seed: int) -> dict[str, list[np.ndarr
     by_words = world.train("refined", generator, initial, word_texts(world.engine, WORDS, CLASSES))
     by_prompts = world.train("refined", generator, initial, BackgroundTexts(learned, usable))
     maps = (
-        world.seeds(none),
-        world.seeds(written),
-        world.seeds(none, learned),
+        world.seeds(tuning.cams, learned),
         world.generator_maps(initial, tuning.generator_cams),
         matched_maps,
         world.generator_maps(by_words, tuning.generator_cams),
         world.generator_maps(by_prompts, tuning.generator_cams),
     )
-    return dict(zip(ROWS, maps, strict=True))
+    return dict(zip(ROWS[2:], maps, strict=True)), learned
 
 
 def describe(engine: ClipEngine, learned: torch.Tensor, pairing: int) -> tuple[float, list[str]]:
@@ -207,7 +226,9 @@ def print_table(figures: dict[str, list[tuple[float, ...]]]) -> None:
     for row, values in figures.items():
         table = np.array(values)
         spread = table.std(0, ddof=1) if len(table) > 1 else np.zeros(table.shape[1])
-        print(f"| {row} | " + " | ".join(f"{m:.1f} ± {s:.1f}" for m, s in zip(table.mean(0), spread, strict=True)) + " |")
+        print(
+            f"| {row} | " + " | ".join(f"{m:.1f} ± {s:.1f}" for m, s in zip(table.mean(0), spread, strict=True)) + " |"
+        )
 
 
 def main() -> None:
@@ -225,12 +246,18 @@ def main() -> None:
     for world_seed in args.worlds:
         settings = WorldSettings(seed=world_seed, num_images=args.num_images, bias=args.bias, pairing=args.pairing)
         world = World(engine, settings)
+        fixed = {row: world.measure(maps, tuning.crf) for row, maps in untrained_rows(world, tuning).items()}
         for seed in args.seeds:
-            for row, maps in all_rows(world, tuning, seed).items():
-                figures[row].append(world.measure(maps, tuning.crf))
-            print(f"world {world_seed}, seed {seed}: {perf_counter() - started:.0f} s", flush=True)
+            trained, learned = trained_rows(world, tuning, seed)
+            measured = fixed | {row: world.measure(maps, tuning.crf) for row, maps in trained.items()}
+            for row, values in measured.items():
+                figures[row].append(values)
+            share, nearest = describe(engine, learned, args.pairing)
+            said = f"world {world_seed}, seed {seed}: {perf_counter() - started:.0f} s"
+            print(f"{said}; own background nearest: {share:.0%} ({', '.join(nearest)})", flush=True)
             if args.json:
-                args.json.write_text(json.dumps({"columns": COLUMNS, "arguments": vars(args) | {"json": str(args.json)}, "rows": figures}))
+                arguments = vars(args) | {"json": str(args.json)}
+                args.json.write_text(json.dumps({"columns": COLUMNS, "arguments": arguments, "rows": figures}))
     print_table(figures)
 
 

@@ -18,9 +18,11 @@ DEMO_CAM_SETTINGS = CamSettings(
     box_threshold=0.7,
     batch_size=32,
 )
-DEMO_GENERATOR_CAM_SETTINGS = CamSettings(size=64, flips=True, affinity_layers="none", batch_size=32)
+DEMO_GENERATOR_CAM_SETTINGS = CamSettings(
+    size=64, scales=(0.75, 1.0, 1.5), flips=True, background_score=0.65, affinity_layers="none", batch_size=32
+)
 DEMO_GENERATOR_SETTINGS = GeneratorSettings(
-    epochs=8, batch_size=16, micro_batch=16, initial_learning_rate=0.02, learning_rate=0.3
+    epochs=8, batch_size=16, micro_batch=16, initial_learning_rate=0.02, learning_rate=0.3, lambda_r=0.5
 )
 DEMO_PROMPT_SETTINGS = PromptSettings(prompt_length=10, epochs=30, batch_size=64)
 
