@@ -17,14 +17,17 @@ from semples_cli.cli.console import (
     report_summary,
     say,
 )
+from semples_cli.cli.learned import GeneratorWeightsOption, LearnedFile, PromptsOption, read_learned
 from semples_cli.cli.loading import load_engine, take_stock
 from semples_cli.config import CamSettings, EngineSettings
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.errors import SettingsError
-from semples_cli.types import RunSummary, Sample
+from semples_cli.types import PromptSet, RunSummary, Sample
 
 if TYPE_CHECKING:
     from semples_cli.data.dataset import Dataset
+    from semples_cli.engine.cam_maker import CamMaker
+    from semples_cli.engine.clip import ClipEngine
 
 CAM_DEFAULTS = CamSettings()
 ENGINE_DEFAULTS = EngineSettings()
@@ -33,6 +36,7 @@ NO_LABEL = "no label names it"
 
 @error_border
 def cams_cli(
+    context: typer.Context,
     out: options.OutOption,
     images: Annotated[list[Path] | None, typer.Argument(help="Image files, or folders of images.")] = None,
     labels: options.LabelsOption = None,
@@ -53,6 +57,8 @@ def cams_cli(
     flips: options.FlipsOption = CAM_DEFAULTS.flips,
     template: options.TemplateOption = CAM_DEFAULTS.template,
     background_words: options.BackgroundWordsOption = "voc",
+    prompts: PromptsOption = None,
+    generator_weights: GeneratorWeightsOption = None,
     background_score: options.BackgroundScoreOption = CAM_DEFAULTS.background_score,
     affinity_layers: options.AffinityLayersOption = CAM_DEFAULTS.affinity_layers,
     affinity_steps: options.AffinityStepsOption = CAM_DEFAULTS.affinity_steps,
@@ -73,6 +79,10 @@ def cams_cli(
     Example: semples cams images/ --labels labels.csv --out masks/
 
     Example: semples cams photo.jpg --label boat --out masks/ --overlay
+
+    Example: semples cams images/ --prompts prompts.safetensors --out masks/
+
+    Example: semples cams new/ --generator-weights refined/.semples/generator.safetensors --out masks/
     """
     from semples_cli.data.background_words import read_background_words
     from semples_cli.data.dataset import load_dataset
@@ -90,12 +100,17 @@ def cams_cli(
         box_threshold=box_threshold,
         batch_size=batch_size,
     )
+    learned = read_learned(context, prompts, generator_weights)
     wanted = EngineSettings(model, weights, quick_gelu, device, precision)
+    if learned is not None:
+        named = {name: context.params[name] for name in options.given(context, "model", "weights", "quick_gelu")}
+        wanted = learned.engine_settings(device, precision, **named)
     dataset = load_dataset(
         images or (), labels=labels, labels_format=labels_format, classes=classes, data=data, split=split, label=label
     )
     take_stock(dataset)
-    job = CamsJob(dataset, dataset.samples[:limit], wanted, settings, overlay, mask_mode, max_pixels)
+    dataset = dataset if learned is None else learned.take_dataset(dataset, classes)
+    job = CamsJob(dataset, dataset.samples[:limit], learned, wanted, settings, overlay, mask_mode, max_pixels)
     code = EXIT_ITEMS_FAILED if dataset.problems or (strict and dataset.unlabelled) else 0
     if dry_run:
         _estimate(job, as_json=as_json)
@@ -111,6 +126,7 @@ class CamsJob:
     Attributes:
         dataset: What was recognised.
         samples: Its images, as many as --limit leaves.
+        learned: Prompts or a mask generator; None: seeds with background words.
         engine: The CLIP to load.
         settings: How CAMs are made.
         overlays: Also write pictures.
@@ -120,6 +136,7 @@ class CamsJob:
 
     dataset: "Dataset"
     samples: tuple[Sample, ...]
+    learned: LearnedFile | None
     engine: EngineSettings
     settings: CamSettings
     overlays: bool
@@ -141,7 +158,7 @@ def parse_scales(text: str) -> tuple[float, ...]:
 
 
 def _make(job: CamsJob, out: Path, images: tuple[Path, ...], *, overwrite: bool, as_json: bool) -> int:
-    engine = load_engine(job.engine)
+    engine, maker = _load(job)
     from semples_cli.steps.make_cams import make_cams
 
     with progress_bar("cams") as progress:
@@ -150,7 +167,8 @@ def _make(job: CamsJob, out: Path, images: tuple[Path, ...], *, overwrite: bool,
             job.dataset.class_set,
             engine,
             out,
-            job.settings,
+            maker.settings,
+            generator=maker,
             inputs=images,
             skipped=[(sample_id, NO_LABEL) for sample_id in job.dataset.unlabelled],
             overwrite=overwrite,
@@ -168,15 +186,29 @@ def _make(job: CamsJob, out: Path, images: tuple[Path, ...], *, overwrite: bool,
     return code
 
 
+def _load(job: CamsJob) -> "tuple[ClipEngine, CamMaker]":
+    learned = job.learned
+    engine = load_engine(job.engine) if learned is None else learned.load_engine(job.engine)
+    from semples_cli.steps.choose_maker import choose_maker
+
+    prompts = learned.content if learned is not None and isinstance(learned.content, PromptSet) else None
+    weights = learned.path if learned is not None and prompts is None else None
+    maker = choose_maker(
+        engine, job.dataset.class_set, job.settings, prompts=prompts, generator_weights=weights, note=say
+    )
+    return engine, maker
+
+
 def _estimate(job: CamsJob, *, as_json: bool) -> None:
-    engine = load_engine(job.engine)
+    engine, maker = _load(job)
     from semples_cli.steps.estimate_cams import estimate_cams
 
     estimate = estimate_cams(
         job.samples,
         job.dataset.class_set,
         engine,
-        job.settings,
+        maker.settings,
+        generator=maker,
         overlays=job.overlays,
         mask_mode=job.mask_mode,
         max_pixels=job.max_pixels,

@@ -92,6 +92,12 @@ def _as_typed(where: str, value: object, parameter: Any) -> object:  # noqa: ANN
     return texts if parameter.nargs != 1 or parameter.multiple else ",".join(texts)
 
 
+def given(context: typer.Context, *names: str) -> list[str]:
+    """Those of these parameters, by their Python names, that the command line or a TOML file gives."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return [name for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
+
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option(

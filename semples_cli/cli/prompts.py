@@ -10,13 +10,10 @@ from rich.table import Table
 
 from semples_cli.cli import options
 from semples_cli.cli.console import error_border, print_json, print_table, warn
-from semples_cli.cli.loading import load_engine
-from semples_cli.cli.refine import ModelOption, WeightsOption, engine_of_prompts
+from semples_cli.cli.learned import LearnedFile, ModelOption, WeightsOption
 from semples_cli.config import EngineSettings
-from semples_cli.errors import EngineError
 
 if TYPE_CHECKING:
-    from semples_cli.engine.clip import ClipEngine
     from semples_cli.steps.describe_prompts import PromptDescription
 
 ENGINE_DEFAULTS = EngineSettings()
@@ -53,7 +50,8 @@ def show_cli(
     from semples_cli.data.nouns import read_nouns
 
     prompts, words = read_prompts(file), read_nouns(nouns)
-    engine = _load(file, engine_of_prompts(prompts, model, weights, device, precision))
+    learned = LearnedFile(file, prompts)
+    engine = learned.load_engine(learned.engine_settings(device, precision, model=model, weights=weights))
     from semples_cli.steps.describe_prompts import describe_prompts, descriptions_as_dict
 
     described = describe_prompts(prompts, engine, words, top=top)
@@ -68,22 +66,6 @@ def show_cli(
                 f"the prompt of {each.class_name!r} describes the class itself and not its background; "
                 "learn again with a larger --lambda-t"
             )
-
-
-def _load(file: Path, wanted: EngineSettings) -> "ClipEngine":
-    """The CLIP that a prompts file names.
-
-    Raises:
-        EngineError: It cannot be loaded; says whose CLIP it is that is looked for.
-    """
-    try:
-        return load_engine(wanted)
-    except EngineError as error:
-        msg = (
-            f"{file}: the CLIP of these prompts, {wanted.model} from {wanted.weights}, cannot be loaded ({error}); "
-            "say by --weights where its weights lie"
-        )
-        raise EngineError(msg) from None
 
 
 def _table(described: Sequence["PromptDescription"]) -> Table:

@@ -9,11 +9,12 @@ import typer
 from semples_cli.cli import options
 from semples_cli.cli.cams import NO_LABEL, parse_scales, result_json
 from semples_cli.cli.console import EXIT_ITEMS_FAILED, error_border, print_json, progress_bar, report_summary, say
-from semples_cli.cli.loading import load_engine, take_stock
+from semples_cli.cli.learned import LearnedFile, ModelOption, WeightsOption
+from semples_cli.cli.loading import take_stock
 from semples_cli.config import GENERATOR_PRESETS, CamSettings, EngineSettings, GeneratorSettings
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
-from semples_cli.errors import SettingsError
-from semples_cli.types import ClassSet, PromptSet, Sample
+from semples_cli.steps.pipeline_settings import PRESET_VIEWS
+from semples_cli.types import PromptSet
 
 if TYPE_CHECKING:
     from semples_cli.data.dataset import Dataset
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
 INITIAL_NAME = "generator_initial.safetensors"
 CAM_DEFAULTS = CamSettings(affinity_layers="none")
 ENGINE_DEFAULTS = EngineSettings()
-# Scales and flips that the published masks of each preset were made with.
-PRESET_VIEWS: dict[str, tuple[tuple[float, ...], bool]] = {
-    "own": ((1.0,), False),
-    "voc12": ((1.0, 1.2), True),
-    "coco14": ((1.0, 0.8, 1.2), True),
-}
 TRAINING_PANEL = "Training"
 
 PromptsOption = Annotated[
@@ -60,16 +55,6 @@ MicroBatchOption = Annotated[
     int | None,
     typer.Option(
         min=1, help="Images through CLIP at once; halved when memory runs out.", rich_help_panel=TRAINING_PANEL
-    ),
-]
-ModelOption = Annotated[
-    str | None, typer.Option(help="CLIP; without it, that of the prompts.", rich_help_panel=options.ENGINE_PANEL)
-]
-WeightsOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Its weights, where they lie elsewhere than when the prompts were learned.",
-        rich_help_panel=options.ENGINE_PANEL,
     ),
 ]
 ScalesOption = Annotated[
@@ -143,12 +128,14 @@ def refine_cli(
         flips=own_flips if flips is None else flips,
         background_score=background_score,
     )
-    learned = read_prompts(prompts)
-    wanted = engine_of_prompts(learned, model, weights, device, precision)
+    content = read_prompts(prompts)
+    learned = LearnedFile(prompts, content)
+    wanted = learned.engine_settings(device, precision, model=model, weights=weights)
     dataset = load_dataset(images or (), labels=labels, labels_format=labels_format, data=data, split=split)
     take_stock(dataset)
+    dataset = learned.take_dataset(dataset)
     initial = initial or prompts.with_name(INITIAL_NAME)
-    job = RefineJob(dataset, learned, initial, wanted, training, settings, overlay, mask_mode, max_pixels)
+    job = RefineJob(dataset, learned, content, initial, wanted, training, settings, overlay, mask_mode, max_pixels)
     code = EXIT_ITEMS_FAILED if dataset.problems else 0
     raise typer.Exit(max(code, _refine(job, out, tuple(images or ()), overwrite=overwrite, as_json=as_json)))
 
@@ -158,8 +145,9 @@ class RefineJob:
     """What the command line asks for, checked as far as that goes without the model.
 
     Attributes:
-        dataset: What was recognised.
-        prompts: The learned prompts.
+        dataset: What was recognised, with the classes of the prompts.
+        learned: The file of the prompts.
+        prompts: What it holds.
         initial: File of the initial weights.
         engine: The CLIP to load.
         training: How to train.
@@ -170,6 +158,7 @@ class RefineJob:
     """
 
     dataset: "Dataset"
+    learned: LearnedFile
     prompts: PromptSet
     initial: Path
     engine: EngineSettings
@@ -180,56 +169,17 @@ class RefineJob:
     max_pixels: int
 
 
-def engine_of_prompts(
-    prompts: PromptSet, model: str | None, weights: str | None, device: str, precision: str
-) -> EngineSettings:
-    """The CLIP that prompts were learned with.
-
-    Args:
-        prompts: They name model and activation, and among their settings, where that is known, the weights.
-        model: What the command line says; None: nothing.
-        weights: What the command line says; None: nothing.
-        device: See `EngineSettings`.
-        precision: See `EngineSettings`.
-
-    Raises:
-        SettingsError: The command line names another model.
-    """
-    if model is not None and model != prompts.clip_name:
-        msg = f"--model {model}: the prompts were learned with {prompts.clip_name}; leave --model out"
-        raise SettingsError(msg)
-    known = prompts.settings.get("engine")
-    found = known.get("weights") if isinstance(known, dict) else None
-    return EngineSettings(
-        prompts.clip_name, weights or str(found or ENGINE_DEFAULTS.weights), prompts.quick_gelu, device, precision
-    )
-
-
-def in_order_of_prompts(samples: tuple[Sample, ...], classes: ClassSet, prompts: PromptSet) -> tuple[Sample, ...]:
-    """Samples with the class indices of the prompts' class list.
-
-    Raises:
-        DataError: A label names a class that the prompts do not have.
-    """
-    wanted = ClassSet(prompts.class_names, prompts.prompt_names)
-    return tuple(
-        replace(sample, class_indices=tuple(sorted(wanted.index_of(classes.name_of(k)) for k in sample.class_indices)))
-        for sample in samples
-    )
-
-
 def _refine(job: RefineJob, out: Path, images: tuple[Path, ...], *, overwrite: bool, as_json: bool) -> int:
-    dataset, prompts = job.dataset, job.prompts
-    samples = in_order_of_prompts(dataset.samples, dataset.class_set, prompts)
-    engine = load_engine(job.engine)
+    dataset = job.dataset
+    engine = job.learned.load_engine(job.engine)
     from semples_cli.steps.refine_cams import refine_cams
 
     with progress_bar("refine") as progress:  # steps of the training first, then images
         summary = refine_cams(
-            samples,
-            ClassSet(prompts.class_names, prompts.prompt_names),
+            dataset.samples,
+            dataset.class_set,
             engine,
-            prompts,
+            job.prompts,
             job.initial,
             out,
             job.training,
@@ -246,6 +196,5 @@ def _refine(job: RefineJob, out: Path, images: tuple[Path, ...], *, overwrite: b
         )
     code = report_summary(summary, "masks")
     if as_json:
-        result = result_json(replace(dataset, class_set=ClassSet(prompts.class_names)), summary, out)
-        print_json({**result, "generator": str(out / ".semples" / "generator.safetensors")})
+        print_json({**result_json(dataset, summary, out), "generator": str(out / ".semples" / "generator.safetensors")})
     return code

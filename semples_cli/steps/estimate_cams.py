@@ -10,10 +10,11 @@ from time import perf_counter
 from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.config import CamSettings
 from semples_cli.data.images import DEFAULT_MAX_PIXELS, read_image
+from semples_cli.engine.cam_maker import CamMaker
 from semples_cli.engine.clip import ClipEngine
-from semples_cli.engine.seeds import SeedGenerator
 from semples_cli.errors import DataError, SemplesError
 from semples_cli.steps.cam_batch import CamOutput
+from semples_cli.steps.choose_maker import choose_maker
 from semples_cli.steps.make_cams import DEFAULT_SETTINGS
 from semples_cli.types import ClassSet, Sample
 
@@ -51,6 +52,7 @@ def estimate_cams(
     engine: ClipEngine,
     settings: CamSettings = DEFAULT_SETTINGS,
     *,
+    generator: CamMaker | None = None,
     overlays: bool = False,
     mask_mode: str = "palette",
     max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -62,6 +64,7 @@ def estimate_cams(
         class_set: The classes.
         engine: A built CLIP.
         settings: How CAMs would be made.
+        generator: As for `make_cams`.
         overlays: As for `make_cams`.
         mask_mode: As for `make_cams`.
         max_pixels: As for `make_cams`.
@@ -70,7 +73,7 @@ def estimate_cams(
         DataError: No image can be read.
         SemplesError: The settings do not go with the model, or not even one image fits into memory.
     """
-    generator = SeedGenerator(engine, class_set, settings)
+    generator = generator or choose_maker(engine, class_set, settings)
     timed = list(islice(_readable(samples, max_pixels), NUM_TIMED))
     if not timed:
         msg = f"none of the {len(samples)} images can be read; a run without --dry-run says why, for each of them"

@@ -9,6 +9,7 @@ from semples_cli.artifacts.generator_file import GeneratorWeights, read_generato
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.generators.clip_head import ClipGenerator, ClipHead
 from semples_cli.errors import ArtifactError
+from semples_cli.steps.engine_source import engine_source
 from semples_cli.types import ClassSet
 
 
@@ -21,7 +22,7 @@ def pack_generator(
     curves: Mapping[str, list[float]],
     fingerprint: str,
 ) -> GeneratorWeights:
-    """The trained head with all that it belongs to."""
+    """The trained head with all that it belongs to; its settings also say where the CLIP came from."""
     record = generator.engine.record
     return GeneratorWeights(
         stage=stage,
@@ -32,7 +33,7 @@ def pack_generator(
         quick_gelu=bool(record.get("quick_gelu", False)),
         shape=generator.head.shape,
         tensors={name: tensor.cpu().numpy().copy() for name, tensor in generator.head.state_dict().items()},
-        settings=settings,
+        settings={**settings, "engine": engine_source(record)},
         curves=curves,
         fingerprint=fingerprint,
     )

@@ -24,6 +24,7 @@ from semples_cli.engine.prompts import check_prompt_length
 from semples_cli.errors import ArtifactError, DataError, SemplesError, SettingsError
 from semples_cli.steps.background_texts import UNLEARNED
 from semples_cli.steps.cam_record import Note
+from semples_cli.steps.engine_source import engine_source
 from semples_cli.steps.generator_weights import check_classes, load_generator
 from semples_cli.steps.make_cams import make_cams
 from semples_cli.steps.plan_batches import describe
@@ -199,14 +200,8 @@ def _pack(class_set: ClassSet, engine: ClipEngine, vectors: FloatArray, settings
         clip_name=str(record.get("model", "")),
         weights_hash=str(record.get("weights_sha256", "")),
         quick_gelu=bool(record.get("quick_gelu", False)),
-        settings={**settings, "engine": {"model": record.get("model"), "weights": _weights(record)}},
+        settings={**settings, "engine": engine_source(record)},
     )
-
-
-def _weights(record: Mapping[str, object]) -> str:
-    """What to give as --weights to load the same ones again, from any folder; the record adds a tag's page to it."""
-    source = str(record.get("weights", ""))
-    return str(Path(source).absolute()) if Path(source).exists() else source.partition(" (huggingface.co/")[0]
 
 
 def _fingerprint(

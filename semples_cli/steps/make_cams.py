@@ -15,10 +15,10 @@ from semples_cli.data.image_folder import check_output_folder
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.engine.cam_maker import CamMaker
 from semples_cli.engine.clip import ClipEngine
-from semples_cli.engine.seeds import SeedGenerator
 from semples_cli.errors import DataError, SettingsError
 from semples_cli.steps.cam_batch import BatchReader, CamJob, CamOutput
 from semples_cli.steps.cam_record import Note, begin_run, cam_record, shaping_facts
+from semples_cli.steps.choose_maker import choose_maker
 from semples_cli.steps.ledger import Ledger
 from semples_cli.steps.plan_batches import Batch, describe, plan_batches
 from semples_cli.steps.progress import tqdm_progress
@@ -81,8 +81,7 @@ def make_cams(
     check_cams(samples, class_set, out, inputs, mask_mode)
     note = note or _ignore
     if generator is None:
-        generator = SeedGenerator(engine, class_set, settings)
-        _say_dropped_words(generator, settings, note)
+        generator = choose_maker(engine, class_set, settings, note=note)
     elif generator.settings != settings:
         msg = "the generator was made for other settings than the run: give both the same"
         raise SettingsError(msg)
@@ -139,11 +138,6 @@ def _roots(samples: Sequence[Sample]) -> list[Path]:
 
 def _ignore(sentence: str) -> None:
     del sentence
-
-
-def _say_dropped_words(generator: SeedGenerator, settings: CamSettings, note: Note) -> None:
-    if dropped := [word for word in settings.background_words if word not in generator.background_words]:
-        note(f"background words that are classes here are left out: {', '.join(dropped)}")
 
 
 def _make_batches(

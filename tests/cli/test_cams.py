@@ -46,7 +46,10 @@ def label_rows(folder, *rows):
 def test_the_examples_of_the_help_run(cams, folder):
     shown = CliRunner().invoke(app, ["cams", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
     examples = re.findall(r"Example: semples cams (.*?)\s*$", shown.stdout, re.MULTILINE)
-    assert examples == ["images/ --labels labels.csv --out masks/", "photo.jpg --label boat --out masks/ --overlay"]
+    assert examples[:2] == [
+        "images/ --labels labels.csv --out masks/",
+        "photo.jpg --label boat --out masks/ --overlay",
+    ]  # test_cams_learned.py runs the others
     shutil.move(folder / "images/labels.csv", folder / "labels.csv")
     shutil.copy(folder / "images/b.jpg", folder / "photo.jpg")
     done = cams(*examples[0].split())

@@ -108,7 +108,7 @@ def test_the_weights_may_be_said_where_the_file_s_are_gone(show, folder, prompts
     write_prompts(folder / "prompts.safetensors", replace(prompts, settings=gone, clip_name="ViT-B-16"))
     done = show()
     assert done.exit_code == 1
-    assert "prompts.safetensors: the CLIP of these prompts, ViT-B-16 from gone/clip.pt, cannot be" in done.stderr
+    assert "prompts.safetensors: the CLIP that it was learned with, ViT-B-16 from gone/clip.pt, cannot" in done.stderr
     assert "say by --weights where its weights lie" in done.stderr
     assert show("--weights", clip_dir).exit_code == 0
 
@@ -117,7 +117,7 @@ def test_other_weights_than_the_prompts_are_refused(show, folder, prompts):
     write_prompts(folder / "prompts.safetensors", replace(prompts, weights_hash="0" * 64))
     done = show()
     assert done.exit_code == 2
-    assert "give --weights as when they were learned" in done.stderr
+    assert "prompts.safetensors was learned with other weights" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_world import CLASSES, PHOTOS
+from small_world import PHOTOS
 from typer.testing import CliRunner
 
 from semples_cli.artifacts.generator_file import read_generator
@@ -14,9 +14,8 @@ from semples_cli.artifacts.mask_png import find_masks
 from semples_cli.artifacts.prompts_file import write_prompts
 from semples_cli.artifacts.run_folder import read_run_record
 from semples_cli.cli.app import app
-from semples_cli.cli.refine import PRESET_VIEWS, engine_of_prompts, in_order_of_prompts
 from semples_cli.config import GENERATOR_PRESETS
-from semples_cli.errors import DataError, SettingsError
+from semples_cli.steps.pipeline_settings import PRESET_VIEWS
 from semples_cli.steps.progress import silent
 from semples_cli.steps.train_generator import train_generator
 from semples_cli.types import ClassSet, PromptSet, Sample
@@ -121,10 +120,6 @@ def test_initial_weights_may_lie_elsewhere(refine, folder):
     assert refine("images", "--out", "out", "--initial", "elsewhere/i.safetensors").exit_code == 0
 
 
-def test_every_preset_has_its_views():
-    assert set(PRESET_VIEWS) == set(GENERATOR_PRESETS)
-
-
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
@@ -175,20 +170,3 @@ def test_a_broken_image_is_listed_and_ends_with_3(refine, folder):
     assert done.exit_code == 3
     assert "failed: one:" in done.stderr
     assert set(find_masks(folder / "out")) == set(PHOTOS) - {"one"}
-
-
-def test_the_clip_is_that_of_the_prompts(prompts):
-    wanted = engine_of_prompts(replace(prompts, settings={"engine": {"weights": "there"}}), None, None, "cpu", "fp32")
-    assert (wanted.model, wanted.weights, wanted.quick_gelu) == (prompts.clip_name, "there", prompts.quick_gelu)
-    assert engine_of_prompts(prompts, prompts.clip_name, "here", "cpu", "fp32").weights == "here"
-    assert engine_of_prompts(prompts, None, None, "cpu", "fp32").weights == "openai"
-    with pytest.raises(SettingsError, match=r"learned with .*; leave --model out"):
-        engine_of_prompts(prompts, "other", None, "cpu", "fp32")
-
-
-def test_class_indices_follow_the_names(prompts):
-    samples = (Sample("a", "a.jpg", (1, 3)), Sample("b", "b.jpg", ()))
-    mapped = in_order_of_prompts(samples, ClassSet(CLASSES), prompts)
-    assert [sample.class_indices for sample in mapped] == [(1, 4), ()]  # boat and dog
-    with pytest.raises(DataError, match="unknown class 'bath'"):
-        in_order_of_prompts(samples, ClassSet(("bath", "cat", "dog")), prompts)
