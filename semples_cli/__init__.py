@@ -4,13 +4,15 @@ The Python API: one function per command, and what they need to be called. Every
 `import semples_cli` stays cheap.
 
     from pathlib import Path
-    from semples_cli import build_engine, evaluate_masks, load_dataset, make_cams
+    from semples_cli import build_engine, evaluate_masks, load_dataset, run_pipeline
     from semples_cli.config import EngineSettings
 
     data = load_dataset([Path("images")], labels=Path("labels.csv"))
     engine = build_engine(EngineSettings(weights="ViT-B-16.safetensors"))
-    make_cams(data.samples, data.class_set, engine, Path("masks"))
-    report = evaluate_masks(Path("masks"), Path("ground_truth"))
+    run_pipeline(data.samples, data.class_set, engine, Path("run"), workers=1)
+    report = evaluate_masks(Path("run/crf"), Path("ground_truth"))
+
+or stage by stage: `learn_prompts`, `make_cams`, `refine_cams`, `apply_crf`.
 """
 
 from importlib import import_module
@@ -21,18 +23,37 @@ if TYPE_CHECKING:
     from semples_cli.engine.build import build_engine
     from semples_cli.steps.apply_crf import apply_crf
     from semples_cli.steps.evaluate_masks import evaluate_cams, evaluate_masks
+    from semples_cli.steps.learn_prompts import learn_prompts
     from semples_cli.steps.make_cams import make_cams
+    from semples_cli.steps.refine_cams import refine_cams
+    from semples_cli.steps.run_pipeline import run_pipeline
+    from semples_cli.steps.train_generator import train_generator
 
 __version__ = "0.1.0"
-__all__ = ["apply_crf", "build_engine", "evaluate_cams", "evaluate_masks", "load_dataset", "make_cams"]
+__all__ = [
+    "apply_crf",
+    "build_engine",
+    "evaluate_cams",
+    "evaluate_masks",
+    "learn_prompts",
+    "load_dataset",
+    "make_cams",
+    "refine_cams",
+    "run_pipeline",
+    "train_generator",
+]
 
 _HOMES = {
     "apply_crf": "semples_cli.steps.apply_crf",
     "build_engine": "semples_cli.engine.build",
     "evaluate_cams": "semples_cli.steps.evaluate_masks",
     "evaluate_masks": "semples_cli.steps.evaluate_masks",
+    "learn_prompts": "semples_cli.steps.learn_prompts",
     "load_dataset": "semples_cli.data.dataset",
     "make_cams": "semples_cli.steps.make_cams",
+    "refine_cams": "semples_cli.steps.refine_cams",
+    "run_pipeline": "semples_cli.steps.run_pipeline",
+    "train_generator": "semples_cli.steps.train_generator",
 }
 
 

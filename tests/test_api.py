@@ -11,6 +11,12 @@ from semples_cli.config import CRF_PRESETS, CamSettings
 from semples_cli.data.dataset import load_dataset
 
 
+def test_there_is_a_function_for_every_stage():
+    stages = {"learn_prompts", "make_cams", "refine_cams", "apply_crf", "train_generator", "run_pipeline"}
+    assert stages <= set(semples_cli.__all__)
+    assert set(semples_cli.__all__) == set(semples_cli._HOMES)  # what is named can be had
+
+
 @pytest.mark.parametrize("name", semples_cli.__all__)
 def test_every_exported_name_is_there_and_documented(name):
     assert len(getattr(semples_cli, name).__doc__) > 50

@@ -14,6 +14,7 @@ from semples_cli.cli.learn_prompts import learn_prompts_cli
 from semples_cli.cli.models import models_app
 from semples_cli.cli.prompts import prompts_app
 from semples_cli.cli.refine import refine_cli
+from semples_cli.cli.run import run_cli
 from semples_cli.cli.train_demo_clip import train_demo_clip_cli
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ def main(
 
 app.command("demo")(demo_cli)
 app.command("demo-data")(demo_data_cli)
+app.command("run")(run_cli)
 app.command("cams")(cams_cli)
 app.command("learn-prompts")(learn_prompts_cli)
 app.command("refine")(refine_cli)

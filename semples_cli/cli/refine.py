@@ -172,7 +172,7 @@ class RefineJob:
 def _refine(job: RefineJob, out: Path, images: tuple[Path, ...], *, overwrite: bool, as_json: bool) -> int:
     dataset = job.dataset
     engine = job.learned.load_engine(job.engine)
-    from semples_cli.steps.refine_cams import refine_cams
+    from semples_cli.steps.refine_cams import generator_path, refine_cams
 
     with progress_bar("refine") as progress:  # steps of the training first, then images
         summary = refine_cams(
@@ -196,5 +196,5 @@ def _refine(job: RefineJob, out: Path, images: tuple[Path, ...], *, overwrite: b
         )
     code = report_summary(summary, "masks")
     if as_json:
-        print_json({**result_json(dataset, summary, out), "generator": str(out / ".semples" / "generator.safetensors")})
+        print_json({**result_json(dataset, summary, out), "generator": str(generator_path(out))})
     return code

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,10 +28,10 @@ from semples_cli.steps.engine_source import engine_source
 from semples_cli.steps.generator_weights import check_classes, load_generator
 from semples_cli.steps.make_cams import make_cams
 from semples_cli.steps.plan_batches import describe
-from semples_cli.steps.progress import tqdm_progress
+from semples_cli.steps.progress import Begin, tqdm_progress
 from semples_cli.steps.train_generator import train_generator
 from semples_cli.steps.training_images import image_facts
-from semples_cli.types import ClassSet, FloatArray, Progress, PromptSet, Sample
+from semples_cli.types import ClassSet, FloatArray, PromptSet, Sample
 
 # Raise it whenever the same input and settings would give other prompts: older files are then learned again.
 STEP_VERSION = 1
@@ -43,8 +43,6 @@ MATCHED_CAMS = "matched"
 DEFAULT_SETTINGS = PromptSettings()
 DEFAULT_GENERATOR_SETTINGS = GeneratorSettings()
 DEFAULT_CAM_SETTINGS = CamSettings(affinity_layers="none")
-
-Begin = Callable[[str], Progress]
 
 
 def learn_prompts(

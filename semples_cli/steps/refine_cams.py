@@ -23,6 +23,11 @@ DEFAULT_SETTINGS = GeneratorSettings()
 DEFAULT_CAM_SETTINGS = CamSettings(affinity_layers="none")
 
 
+def generator_path(out: Path) -> Path:
+    """Where the run folder of a refinement keeps the weights that it trained."""
+    return RunFolder(out).hidden / GENERATOR_NAME
+
+
 def refine_cams(
     samples: Sequence[Sample],
     class_set: ClassSet,
@@ -78,7 +83,7 @@ def refine_cams(
     with closing(lock_run(run.lock)):
         if not overwrite:
             check_same_run(read_run_record(out), {"command": COMMAND, "classes": class_record(class_set)})
-        path = run.hidden / GENERATOR_NAME
+        path = generator_path(out)
         train_generator(
             "refined",
             samples,

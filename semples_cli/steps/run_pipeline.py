@@ -1,0 +1,238 @@
+"""All of SemPLeS on labelled images: prompts, seeds with them, refinement, CRF; each stage can be gone on with."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+
+from semples_cli.artifacts.prompts_file import read_prompts
+from semples_cli.artifacts.run_folder import RunFolder, check_same_run, class_record, read_run_record
+from semples_cli.artifacts.run_lock import lock_run
+from semples_cli.config import MASK_MODES
+from semples_cli.data.image_folder import ImageFile
+from semples_cli.data.images import DEFAULT_MAX_PIXELS
+from semples_cli.engine.clip import ClipEngine
+from semples_cli.functional.crf import crf_backend
+from semples_cli.steps.apply_crf import apply_crf
+from semples_cli.steps.background_texts import UNLEARNED
+from semples_cli.steps.cam_record import Note
+from semples_cli.steps.choose_maker import choose_maker
+from semples_cli.steps.learn_prompts import INITIAL_NAME, MATCHED_CAMS, learn_prompts
+from semples_cli.steps.make_cams import check_cams, make_cams
+from semples_cli.steps.pipeline_settings import PipelineSettings, pipeline_settings
+from semples_cli.steps.progress import Begin, begin_late, tqdm_progress
+from semples_cli.steps.refine_cams import refine_cams
+from semples_cli.types import ClassSet, PromptSet, RunSummary, Sample
+
+DEFAULT_SETTINGS = pipeline_settings()
+
+PROMPTS_NAME = "prompts.safetensors"
+SEEDS, REFINED, CRF = "seeds", "refined", "crf"
+# The command that each folder belongs to.
+_COMMANDS = {MATCHED_CAMS: "cams", SEEDS: "cams", REFINED: "refine", CRF: "crf"}
+
+
+@dataclass(frozen=True)
+class PipelineStage:
+    """How one stage ended.
+
+    Attributes:
+        name: 'prompts', or the name of the stage's folder: 'seeds', 'refined', 'crf'.
+        output: The prompts file, or the run folder.
+        summary: What was written and kept. The prompts count by class; classes without images are among `skipped`.
+    """
+
+    name: str
+    output: Path
+    summary: RunSummary
+
+
+@dataclass(frozen=True)
+class _Pipeline:
+    """What every stage is given; see `run_pipeline`."""
+
+    samples: Sequence[Sample]
+    class_set: ClassSet
+    engine: ClipEngine
+    out: Path
+    settings: PipelineSettings
+    inputs: Sequence[Path]
+    skipped: Sequence[tuple[str, str]]
+    workers: int | None
+    overwrite: bool
+    overlays: bool
+    max_pixels: int
+    begin: Begin
+    note: Note | None
+
+    @property
+    def prompts(self) -> PromptSet:
+        return read_prompts(self.out / PROMPTS_NAME)
+
+
+def run_pipeline(
+    samples: Sequence[Sample],
+    class_set: ClassSet,
+    engine: ClipEngine,
+    out: Path,
+    settings: PipelineSettings = DEFAULT_SETTINGS,
+    *,
+    inputs: Sequence[Path] = (),
+    skipped: Sequence[tuple[str, str]] = (),
+    workers: int | None = None,
+    overwrite: bool = False,
+    overlays: bool = False,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    begin: Begin = tqdm_progress,
+    note: Note | None = None,
+) -> tuple[PipelineStage, ...]:
+    """Run every stage of SemPLeS; whatever an earlier run with the same settings did is kept.
+
+    Writes `<out>/prompts.safetensors`, the generator's initial and matched weights beside it, and the run folders
+    `seeds` (training-free, with the learned prompts), `refined` (the mask generator) and `crf` (the refined masks after
+    a dense CRF); `matched` holds the maps that the prompts are learned from. A script that gives no `workers` needs
+    `if __name__ == "__main__":` around the call, as always with processes.
+
+    Args:
+        samples: Images and their classes.
+        class_set: The classes; one without any image gets no prompt, and the others are done.
+        engine: A built CLIP.
+        out: Folder to write.
+        settings: How the stages run; see `pipeline_settings`.
+        inputs: Image files and folders as they were given.
+        skipped: (id, reason) of images that are left out on purpose, for the manifests.
+        workers: Processes of the CRF; None: one for each core.
+        overwrite: Do everything again.
+        overlays: Also write pictures of image and mask to `overlays` in each run folder.
+        max_pixels: Images with more pixels are refused.
+        begin: Called with the name of each part of a stage; returns its progress callback.
+        note: Called with a sentence about what is not as one might expect.
+
+    Returns:
+        How each stage ended, in order. An image that could not be done is among `failed`, and the rest is done.
+
+    Raises:
+        SemplesError: Nothing can be done, which is found out before anything is trained wherever it can be: `out`
+            belongs to other classes or holds the images, there is no CRF on this machine, the settings do not go with
+            the model.
+    """
+    run = _Pipeline(
+        samples,
+        class_set,
+        engine,
+        out,
+        settings,
+        inputs,
+        skipped,
+        workers,
+        overwrite,
+        overlays,
+        max_pixels,
+        begin,
+        note,
+    )
+    _check(run)
+    with closing(lock_run(RunFolder(out).lock)):
+        return (
+            _learn(run),
+            PipelineStage(SEEDS, out / SEEDS, _make_seeds(run)),
+            PipelineStage(REFINED, out / REFINED, _refine(run)),
+            PipelineStage(CRF, out / CRF, _apply_crf(run)),
+        )
+
+
+def _check(run: _Pipeline) -> None:
+    """What the last stage would refuse is refused now, and not after hours of training."""
+    crf_backend()
+    check_cams(run.samples, run.class_set, run.out, run.inputs, MASK_MODES[0])
+    for name, command in _COMMANDS.items():
+        check_cams(run.samples, run.class_set, run.out / name, run.inputs, MASK_MODES[0])
+        if not run.overwrite:
+            record = {"command": command, "classes": class_record(run.class_set)}
+            check_same_run(read_run_record(run.out / name), record)
+
+
+def _learn(run: _Pipeline) -> PipelineStage:
+    path, started = run.out / PROMPTS_NAME, perf_counter()
+    before = _identity(path)
+    prompts = learn_prompts(
+        run.samples,
+        run.class_set,
+        run.engine,
+        path,
+        run.settings.prompts,
+        generator_settings=run.settings.generator,
+        cam_settings=replace(run.settings.cams, affinity_layers="none"),
+        overwrite=run.overwrite,
+        max_pixels=run.max_pixels,
+        begin=run.begin,
+        note=run.note,
+    )
+    listed = prompts.settings.get(UNLEARNED)
+    unlearned = tuple((str(name), "no image to learn from") for name in listed) if isinstance(listed, list) else ()
+    learned, kept = len(run.class_set) - len(unlearned), before == _identity(path)
+    counts = (0, learned) if kept else (learned, 0)
+    return PipelineStage("prompts", path, RunSummary(*counts, unlearned, (), perf_counter() - started))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Differs once a file was written anew: a rename puts another one there."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _make_seeds(run: _Pipeline) -> RunSummary:
+    maker = choose_maker(run.engine, run.class_set, run.settings.cams, prompts=run.prompts)
+    return make_cams(
+        run.samples,
+        run.class_set,
+        run.engine,
+        run.out / SEEDS,
+        maker.settings,
+        generator=maker,
+        inputs=run.inputs,
+        skipped=run.skipped,
+        overwrite=run.overwrite,
+        overlays=run.overlays,
+        max_pixels=run.max_pixels,
+        progress=run.begin(SEEDS),
+        note=run.note,
+    )
+
+
+def _refine(run: _Pipeline) -> RunSummary:
+    return refine_cams(
+        run.samples,
+        run.class_set,
+        run.engine,
+        run.prompts,
+        run.out / INITIAL_NAME,
+        run.out / REFINED,
+        run.settings.generator,
+        run.settings.generator_cams,
+        inputs=run.inputs,
+        skipped=run.skipped,
+        overwrite=run.overwrite,
+        overlays=run.overlays,
+        max_pixels=run.max_pixels,
+        training_progress=begin_late(run.begin, "refining"),
+        progress=begin_late(run.begin, REFINED),
+        note=run.note,
+    )
+
+
+def _apply_crf(run: _Pipeline) -> RunSummary:
+    return apply_crf(
+        run.out / REFINED,
+        [ImageFile(sample.id, sample.image_path) for sample in run.samples],
+        run.out / CRF,
+        run.settings.crf,
+        workers=run.workers,
+        overwrite=run.overwrite,
+        overlay=run.overlays,
+        progress=run.begin(CRF),
+    )
