@@ -1,6 +1,6 @@
 """All of SemPLeS on labelled images: prompts, seeds with them, refinement, CRF; each stage can be gone on with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +40,8 @@ class PipelineStage:
     Attributes:
         name: 'prompts', or the name of the stage's folder: 'seeds', 'refined', 'crf'.
         output: The prompts file, or the run folder.
-        summary: What was written and kept. The prompts count by class; classes without images are among `skipped`.
+        summary: What was written and kept, and the seconds of the whole stage, training included. The
+            prompts count by class; classes without images are among `skipped`.
     """
 
     name: str
@@ -136,9 +137,9 @@ def run_pipeline(
     with closing(lock_run(RunFolder(out).lock)):
         return (
             _learn(run),
-            PipelineStage(SEEDS, out / SEEDS, _make_seeds(run)),
-            PipelineStage(REFINED, out / REFINED, _refine(run)),
-            PipelineStage(CRF, out / CRF, _apply_crf(run)),
+            _make_masks(run, SEEDS, _make_seeds),
+            _make_masks(run, REFINED, _refine),
+            _make_masks(run, CRF, _apply_crf),
         )
 
 
@@ -183,6 +184,13 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_ino, found.st_mtime_ns
+
+
+def _make_masks(run: _Pipeline, name: str, make: Callable[[_Pipeline], RunSummary]) -> PipelineStage:
+    """The seconds are those of the whole stage, training included."""
+    started = perf_counter()
+    summary = make(run)
+    return PipelineStage(name, run.out / name, replace(summary, seconds=perf_counter() - started))
 
 
 def _make_seeds(run: _Pipeline) -> RunSummary:

@@ -102,6 +102,18 @@ def test_each_part_is_announced_in_order(pipeline):
     assert pipeline.parts == [*learned, "seeds", "refining", "refined", "crf"]
 
 
+def test_the_seconds_are_those_of_the_whole_stage(pipeline, monkeypatch):
+    real, clock = step.refine_cams, {"now": 0.0}
+
+    def slow(*args, **kwargs):
+        clock["now"] += 1000
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(step, "perf_counter", lambda: clock["now"])
+    monkeypatch.setattr(step, "refine_cams", slow)
+    assert [stage.summary.seconds for stage in pipeline()] == [0, 0, 1000, 0]
+
+
 def test_a_second_run_keeps_everything(pipeline):
     pipeline()
     before = {path: path.stat().st_mtime_ns for path in pipeline.out.rglob("*.png")}
