@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from semples_cli.artifacts.prompts_file import read_prompts
@@ -16,24 +16,19 @@ from semples_cli.demo.model import (
 )
 from semples_cli.engine.cam_maker import CamMaker
 from semples_cli.engine.clip import ClipEngine
-from semples_cli.engine.generator_cams import GeneratorCams
-from semples_cli.engine.seeds import CompetingPrompts, SeedGenerator
 from semples_cli.steps.apply_crf import apply_crf
-from semples_cli.steps.background_texts import prompt_texts, text_facts
-from semples_cli.steps.generator_weights import load_generator
+from semples_cli.steps.choose_maker import choose_maker
 from semples_cli.steps.learn_prompts import learn_prompts
 from semples_cli.steps.make_cams import make_cams
+from semples_cli.steps.progress import Begin, begin_late
 from semples_cli.steps.refine_cams import refine_cams
 from semples_cli.steps.render_demo import IMAGES
 from semples_cli.steps.train_generator import train_generator
-from semples_cli.types import Progress, RunSummary
+from semples_cli.types import RunSummary
 
 INITIAL = "generator_initial.safetensors"
 MATCHED = "generator_matched.safetensors"
 PROMPTS = "prompts.safetensors"
-
-# Called with a stage's name; returns the progress callback of that stage.
-Begin = Callable[[str], Progress]
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ class DemoRun:
 
 def make_seeds(run: DemoRun) -> RunSummary:
     """Training-free seeds with hand-written background words."""
-    return _make_cams(run, "seeds", run.settings.cams, None)
+    return _make_cams(run, "seeds", choose_maker(run.engine, run.data.class_set, run.settings.cams))
 
 
 def make_initial(run: DemoRun) -> RunSummary:
@@ -109,11 +104,9 @@ def make_prompted_seeds(run: DemoRun) -> RunSummary:
         overwrite=run.overwrite,
         begin=run.begin,
     )
-    prompts, settings = read_prompts(run.out / PROMPTS), replace(run.settings.cams, background_words=())
-    texts = prompt_texts(run.engine, prompts, run.data.class_set)
-    competing = CompetingPrompts(texts.features, texts.usable, {"kind": "learned prompts", **text_facts(prompts, ())})
-    maker = SeedGenerator(run.engine, run.data.class_set, settings, competing)
-    return _make_cams(run, "seeds+prompts", settings, maker)
+    prompts = read_prompts(run.out / PROMPTS)
+    maker = choose_maker(run.engine, run.data.class_set, run.settings.cams, prompts=prompts)
+    return _make_cams(run, "seeds+prompts", maker)
 
 
 def make_refined(run: DemoRun) -> RunSummary:
@@ -130,8 +123,8 @@ def make_refined(run: DemoRun) -> RunSummary:
         inputs=(run.world / IMAGES,),
         overwrite=run.overwrite,
         overlays=True,
-        training_progress=_begin_late(run.begin, "refining"),
-        progress=_begin_late(run.begin, "refined"),
+        training_progress=begin_late(run.begin, "refining"),
+        progress=begin_late(run.begin, "refined"),
     )
 
 
@@ -166,18 +159,6 @@ def remove_weights(out: Path) -> None:
             (out / name).unlink()
 
 
-def _begin_late(begin: Begin, name: str) -> Progress:
-    """A part that is announced when it first has something to tell: only one bar is drawn at a time."""
-    started: list[Progress] = []
-
-    def progress(done: int, total: int) -> None:
-        if not started:
-            started.append(begin(name))
-        started[0](done, total)
-
-    return progress
-
-
 def _train(run: DemoRun, stage: str, name: str) -> None:
     train_generator(
         stage,
@@ -193,19 +174,17 @@ def _train(run: DemoRun, stage: str, name: str) -> None:
 
 
 def _make_generator_cams(run: DemoRun, folder: str, weights_name: str) -> RunSummary:
-    generator, weights = load_generator(run.out / weights_name, run.engine, run.data.class_set)
-    settings = run.settings.generator_cams
-    maker = GeneratorCams(run.engine, generator, run.data.class_set, settings, weights.record)
-    return _make_cams(run, folder, settings, maker)
+    settings, weights = run.settings.generator_cams, run.out / weights_name
+    return _make_cams(run, folder, choose_maker(run.engine, run.data.class_set, settings, generator_weights=weights))
 
 
-def _make_cams(run: DemoRun, folder: str, settings: CamSettings, maker: CamMaker | None) -> RunSummary:
+def _make_cams(run: DemoRun, folder: str, maker: CamMaker) -> RunSummary:
     return make_cams(
         run.data.samples,
         run.data.class_set,
         run.engine,
         run.out / folder,
-        settings,
+        maker.settings,
         generator=maker,
         inputs=(run.world / IMAGES,),
         overwrite=run.overwrite,

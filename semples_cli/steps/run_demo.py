@@ -23,10 +23,10 @@ from semples_cli.demo.captions import known_words
 from semples_cli.demo.model import DEMO_BACKGROUND_WORDS, DEMO_CAM_SETTINGS
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.steps.demo_leakage import measure_leakage
-from semples_cli.steps.demo_stages import PROMPTS, STAGES, Begin, DemoRun, DemoSettings, remove_weights
+from semples_cli.steps.demo_stages import PROMPTS, STAGES, DemoRun, DemoSettings, remove_weights
 from semples_cli.steps.describe_prompts import PromptDescription, describe_prompts, descriptions_as_dict
 from semples_cli.steps.evaluate_masks import evaluate_cams, evaluate_masks
-from semples_cli.steps.progress import silent, tqdm_progress
+from semples_cli.steps.progress import Begin, silent, tqdm_progress
 from semples_cli.steps.render_demo import GROUND_TRUTH, render_demo
 from semples_cli.types import RunSummary
 
