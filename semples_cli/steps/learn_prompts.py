@@ -1,7 +1,6 @@
 """Learn one background prompt a class: from the maps of a run, or from those of a mask generator trained on the way."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,7 +29,7 @@ from semples_cli.steps.make_cams import make_cams
 from semples_cli.steps.plan_batches import describe
 from semples_cli.steps.progress import Begin, tqdm_progress
 from semples_cli.steps.train_generator import train_generator
-from semples_cli.steps.training_images import image_facts
+from semples_cli.steps.training_images import training_fingerprint
 from semples_cli.types import ClassSet, FloatArray, PromptSet, Sample
 
 # Raise it whenever the same input and settings would give other prompts: older files are then learned again.
@@ -215,17 +214,8 @@ def _fingerprint(
         if sample.id in paths:
             digest.update(sample.id.encode(errors="surrogatepass"))
             digest.update(paths[sample.id].read_bytes())
-    record = engine.record
-    whole = {
-        "step_version": STEP_VERSION,
-        "settings": asdict(settings),
-        "classes": [class_set.names, class_set.prompt_names],
-        "images": image_facts(samples),
-        "cams": digest.hexdigest(),
-        "engine": [record.get(name) for name in ("weights_sha256", "quick_gelu", "precision")],
-        "preprocess": [engine.preprocess.mean, engine.preprocess.std],
-    }
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    facts = {"settings": asdict(settings), "cams": digest.hexdigest(), "step_version": STEP_VERSION}
+    return training_fingerprint(samples, class_set, engine, facts)
 
 
 def _kept(out: Path, fingerprint: str, note: Note) -> PromptSet | None:

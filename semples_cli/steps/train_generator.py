@@ -1,7 +1,5 @@
 """Train one stage of the mask generator into a file, which is kept for as long as it would come out the same."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +19,7 @@ from semples_cli.steps.background_texts import prompt_texts, text_facts, word_te
 from semples_cli.steps.cam_record import Note
 from semples_cli.steps.generator_weights import load_generator, pack_generator
 from semples_cli.steps.progress import tqdm_progress
-from semples_cli.steps.training_images import image_facts, training_images
+from semples_cli.steps.training_images import training_fingerprint, training_images
 from semples_cli.types import ClassSet, Progress, PromptSet, Sample
 
 # Raise it whenever the same input and settings would give other weights: older files are then trained again.
@@ -92,7 +90,8 @@ def train_generator(
         facts |= text_facts(prompts, background_words)
         texts = _background_texts(engine, class_set, prompts, background_words)
     read = {name: value for name, value in asdict(settings).items() if name in _STAGE_SETTINGS[stage]}
-    fingerprint = _fingerprint(samples, class_set, engine, {**facts, "stage": stage, "settings": read})
+    facts |= {"stage": stage, "settings": read, "step_version": STEP_VERSION}
+    fingerprint = training_fingerprint(samples, class_set, engine, facts)
     checkpoint = Checkpoint(out.with_name(f"{out.name}.state"), fingerprint)
     if overwrite:
         checkpoint.path.unlink(missing_ok=True)
@@ -149,20 +148,6 @@ def _background_texts(
     engine: ClipEngine, class_set: ClassSet, prompts: PromptSet | None, words: Sequence[str]
 ) -> BackgroundTexts:
     return word_texts(engine, words, class_set) if prompts is None else prompt_texts(engine, prompts, class_set)
-
-
-def _fingerprint(samples: Sequence[Sample], class_set: ClassSet, engine: ClipEngine, facts: dict[str, object]) -> str:
-    record = engine.record
-    whole = {
-        **facts,
-        "step_version": STEP_VERSION,
-        "classes": [class_set.names, class_set.prompt_names],
-        "images": image_facts(samples),
-        "engine": [record.get(name) for name in ("weights_sha256", "quick_gelu", "precision")],
-        "preprocess": [engine.preprocess.mean, engine.preprocess.std],
-    }
-    # File names that are no valid UTF-8 are surrogates, which JSON writes as escapes.
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
 def _kept(out: Path, fingerprint: str, note: Note) -> GeneratorWeights | None:

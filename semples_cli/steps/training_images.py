@@ -1,16 +1,19 @@
 """The images of a training: read when they are needed, kept in memory where they are few, passed over where broken."""
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from semples_cli.data.images import DEFAULT_MAX_PIXELS, read_image
+from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.training_batches import LabelledImages
 from semples_cli.errors import SemplesError
 from semples_cli.steps.cam_record import Note
 from semples_cli.steps.plan_batches import describe
-from semples_cli.types import Sample
+from semples_cli.types import ClassSet, Sample
 
 CACHE_BYTES = 256 * 2**20
 
@@ -43,6 +46,32 @@ def image_facts(samples: Sequence[Sample]) -> Facts:
             continue
         facts.append((sample.id, sample.class_indices, stat.st_size, stat.st_mtime_ns))
     return facts
+
+
+def training_fingerprint(
+    samples: Sequence[Sample], class_set: ClassSet, engine: ClipEngine, facts: Mapping[str, object]
+) -> str:
+    """Tells a training from all others whose result would be another.
+
+    Args:
+        samples: Images and their classes.
+        class_set: The classes.
+        engine: The CLIP.
+        facts: Settings, format version of the step, and what else the result follows from; JSON values.
+
+    Returns:
+        A SHA-256 in hexadecimal.
+    """
+    record = engine.record
+    whole = {
+        **facts,
+        "classes": [class_set.names, class_set.prompt_names],
+        "images": image_facts(samples),
+        "engine": [record.get(name) for name in ("weights_sha256", "quick_gelu", "precision")],
+        "preprocess": [engine.preprocess.mean, engine.preprocess.std],
+    }
+    # File names that are no valid UTF-8 are surrogates, which JSON writes as escapes.
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
 class _Reader:
