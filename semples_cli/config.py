@@ -180,6 +180,7 @@ class PromptSettings:
         region_epsilon: ε of the min-max of the maps that cut the regions.
         crop_scale: Share of the image that a view shows at least, in (0, 1].
         seed: Seeds start, order and views.
+        plateau_epochs: Stop once an epoch's mean loss has not fallen by a thousandth for this many epochs; 0: never.
     """
 
     prompt_length: int = 30
@@ -195,6 +196,7 @@ class PromptSettings:
     region_epsilon: float = 1e-4
     crop_scale: float = 0.5
     seed: int = 504
+    plateau_epochs: int = 0
 
     def __post_init__(self) -> None:
         _require(self.prompt_length >= 1, f"prompt length {self.prompt_length}: 1 or more")
@@ -208,6 +210,7 @@ class PromptSettings:
         _require(self.start in PROMPT_STARTS, f"start {self.start!r}: choose one of {', '.join(PROMPT_STARTS)}")
         _require(self.region_epsilon >= 0, f"region epsilon {self.region_epsilon}: 0 or more")
         _require(0 < self.crop_scale <= 1, f"crop scale {self.crop_scale}: it lies in (0, 1]")
+        _require(self.plateau_epochs >= 0, f"plateau epochs {self.plateau_epochs}: 0 (never stop early) or more")
 
 
 PROMPT_PRESETS: dict[str, PromptSettings] = {

@@ -5,7 +5,15 @@ import sys
 
 import pytest
 
-from semples_cli.config import CRF_PRESETS, CamSettings, CrfSettings, EngineSettings, WorldSettings
+from semples_cli.config import (
+    CRF_PRESETS,
+    PROMPT_PRESETS,
+    CamSettings,
+    CrfSettings,
+    EngineSettings,
+    PromptSettings,
+    WorldSettings,
+)
 from semples_cli.errors import SettingsError
 
 
@@ -51,6 +59,51 @@ def test_presets_are_the_published_ones():
         "semples-coco": CrfSettings("labels", 0.7, 3.0, 3.0, 50.0, 5.0, 10.0, 10, 0.0),
     }
     assert published == CRF_PRESETS
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"prompt_length": 0}, "prompt length 0: 1 or more"),
+        ({"epochs": 0}, "1 or more"),
+        ({"batch_size": 0}, "1 or more"),
+        ({"views": 0}, "1 or more"),
+        ({"learning_rate": 0.0}, "above 0"),
+        ({"lambda_t": -0.1}, "lambda_t -0.1: 0 or more"),
+        ({"repulsion": "log"}, "choose one of log-s, log-one-minus-s"),
+        ({"similarity": "cosine"}, "choose one of clamp, half"),
+        ({"start": "zero"}, "choose one of uniform, tokens"),
+        ({"region_epsilon": -1e-4}, "0 or more"),
+        ({"crop_scale": 0.0}, r"\(0, 1\]"),
+        ({"crop_scale": 1.1}, r"\(0, 1\]"),
+        ({"plateau_epochs": -1}, r"plateau epochs -1: 0 \(never stop early\) or more"),
+    ],
+)
+def test_refusals_of_prompt_settings(values, message):
+    with pytest.raises(SettingsError, match=message):
+        PromptSettings(**values)
+
+
+@pytest.mark.parametrize(("preset", "learning_rate", "lambda_t"), [("voc12", 0.1, 0.02), ("coco14", 0.01, 0.01)])
+def test_prompt_presets_are_the_published_ones(preset, learning_rate, lambda_t):
+    """Of the released code, whose prompts are trained to the end: nothing stops them early."""
+    published = PromptSettings(
+        prompt_length=30,
+        epochs=60,
+        batch_size=128,
+        learning_rate=learning_rate,
+        weight_decay=0.03,
+        lambda_t=lambda_t,
+        repulsion="log-s",
+        similarity="clamp",
+        start="uniform",
+        views=4,
+        region_epsilon=1e-4,
+        crop_scale=0.08,
+        seed=504,
+        plateau_epochs=0,
+    )
+    assert published == PROMPT_PRESETS[preset]
 
 
 def test_config_needs_nothing_but_the_standard_library():

@@ -6,6 +6,7 @@ Letters: F classes, L learnable tokens, W text width, N pairs of an image and a 
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,43 @@ from semples_cli.types import FloatArray, Progress
 
 RATE_BATCH = 512
 """Rates are given for a batch of this size."""
+
+PLATEAU_TOLERANCE = 1e-3
+"""Share of the best epoch's mean loss by which a later one must lie below it to count as lower."""
+
+
+def epoch_means(losses: Sequence[float], num_pairs: int, batch_size: int) -> list[float]:
+    """Mean loss over the pairs of each epoch.
+
+    Args:
+        losses: Mean loss over the batch of each step; those of an epoch that is not yet done are left out.
+        num_pairs: N; the last batch of an epoch is what is left of them, and counts by its size.
+        batch_size: Pairs in the other batches.
+
+    Returns:
+        A value for each epoch that is done.
+    """
+    sizes = [min(batch_size, num_pairs - start) for start in range(0, num_pairs, batch_size)]
+    num_epochs = len(losses) // len(sizes)
+    steps = np.reshape(losses[: num_epochs * len(sizes)], (num_epochs, len(sizes)))
+    means: list[float] = np.average(steps, axis=1, weights=sizes).tolist()
+    return means
+
+
+def epochs_on_plateau(means: Sequence[float], tolerance: float = PLATEAU_TOLERANCE) -> int:
+    """Epochs since the mean loss last fell: since it lay more than `tolerance` · |best| below the best before it.
+
+    A slow fall is no plateau: small steps add up against the best that counted, as in Keras' EarlyStopping and
+    PyTorch's ReduceLROnPlateau.
+
+    Args:
+        means: Mean loss of each epoch; may be negative. One that is no number has not fallen.
+        tolerance: Relative; 0 or more.
+    """
+    bound, since = math.inf, 0
+    for mean in means:
+        bound, since = (mean - tolerance * abs(mean), 0) if mean < bound else (bound, since + 1)
+    return since
 
 
 class PromptLearning:
@@ -55,19 +93,28 @@ class PromptLearning:
 
     @property
     def num_steps(self) -> int:
-        """Steps of the whole training; the last batch of an epoch may be smaller."""
+        """Steps of the whole training, where no plateau ends it; the last batch of an epoch may be smaller."""
         return self._settings.epochs * self._steps_an_epoch
+
+    @property
+    def stopped_epoch(self) -> int | None:
+        """Epochs done where a plateau ended the training; None where it went to its end, or has not got so far."""
+        done = len(self._losses) // self._steps_an_epoch
+        return done if done < self._settings.epochs and self._is_on_plateau() else None
 
     @property
     def _steps_an_epoch(self) -> int:
         return math.ceil(len(self._regions.class_indices) / self._settings.batch_size)
 
     def run(self, checkpoint: Checkpoint, progress: Progress) -> tuple[FloatArray, list[float]]:
-        """Train to the end.
+        """Train to the end, or to the plateau that the settings ask to stop at.
+
+        The plateau follows from the losses alone, which the checkpoint holds: an interrupted training stops where a
+        whole one does. The rate is then what the cosine over all epochs says, and not 0.
 
         Args:
             checkpoint: Taken up where it is of this training, and written now and then.
-            progress: Called with (steps done, steps).
+            progress: Called with (steps done, steps); at a plateau the steps done are all.
 
         Returns:
             The vectors (F, L, W) float32, and the loss of every step, of earlier runs too. A class without any pair
@@ -78,6 +125,9 @@ class PromptLearning:
         """
         self._restore(checkpoint)
         for step in range(len(self._losses), self.num_steps):
+            if self._is_on_plateau():
+                progress(step, step)
+                break
             for group in self._optimiser.param_groups:
                 group["lr"] = self._rate * 0.5 * (1 + math.cos(math.pi * step / self.num_steps))
             self._losses.append(self._step(*self._batch(step)))
@@ -85,6 +135,14 @@ class PromptLearning:
                 self._store(checkpoint)
             progress(step + 1, self.num_steps)
         return self._vectors.detach().cpu().numpy(), self._losses
+
+    def _is_on_plateau(self) -> bool:
+        """Whether the training stops here: asked for, at the end of an epoch, and long enough without a lower loss."""
+        patience = self._settings.plateau_epochs
+        if patience == 0 or len(self._losses) % self._steps_an_epoch:
+            return False
+        means = epoch_means(self._losses, len(self._regions.class_indices), self._settings.batch_size)
+        return epochs_on_plateau(means) >= patience
 
     def _batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (B, D) of background regions, a view drawn for each, and their classes (B,) from 0."""

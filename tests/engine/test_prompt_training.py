@@ -12,7 +12,7 @@ from torch.nn import functional
 from semples_cli.config import PromptSettings
 from semples_cli.engine.background_regions import BackgroundRegions
 from semples_cli.engine.checkpoint import Checkpoint
-from semples_cli.engine.prompt_training import PromptLearning
+from semples_cli.engine.prompt_training import PromptLearning, epoch_means, epochs_on_plateau
 from semples_cli.engine.prompts import PromptEncoder, initial_vectors
 from semples_cli.errors import ArtifactError, DataError, SettingsError
 
@@ -277,3 +277,121 @@ def test_no_pair_at_all_is_refused(train):
 def test_prompts_that_do_not_fit_the_window_are_refused(train):
     with pytest.raises(SettingsError, match="give --prompt-length 10 or less"):
         train(prompt_length=11)
+
+
+# Means and plateaus
+
+
+def test_the_mean_of_an_epoch_is_over_its_pairs():
+    losses = [1.0, 2.0, 6.0, 0.0, 0.0, 7.0, 5.0, 5.0]
+    assert epoch_means(losses, num_pairs=7, batch_size=3) == pytest.approx([15 / 7, 1.0])  # 3 · 1 + 3 · 2 + 1 · 6
+    assert epoch_means(losses, num_pairs=2, batch_size=9) == losses
+    assert epoch_means(losses[:2], num_pairs=7, batch_size=3) == []
+    assert epoch_means([], num_pairs=7, batch_size=3) == []
+
+
+@pytest.mark.parametrize(
+    ("means", "epochs"),
+    [
+        ([], 0),
+        ([2.0], 0),
+        ([2.0, 1.0, 0.5], 0),
+        ([2.0, 2.0, 2.0], 2),
+        ([1.0, 2.0, 3.0, 0.5], 0),
+        ([1.0, 2.0, 0.5, 0.6, 0.5], 2),
+        ([1.0, 0.9], 1),  # a tenth is what the tolerance asks to be passed
+        ([1.0, 0.95, 0.89], 0),  # a slow fall adds up
+        ([-1.0, -1.05], 1),
+        ([-1.0, -1.05, -1.2], 0),
+        ([0.0, 0.0], 1),
+        ([math.nan, math.nan], 2),
+        ([1.0, math.nan, 0.5], 0),
+    ],
+    ids=str,
+)
+def test_epochs_on_a_plateau(means, epochs):
+    assert epochs_on_plateau(means, tolerance=0.1) == epochs
+
+
+def test_the_tolerance_is_a_thousandth():
+    assert epochs_on_plateau([1.0, 0.9991]) == 1
+    assert epochs_on_plateau([1.0, 0.9989]) == 0
+
+
+@pytest.fixture
+def flat(monkeypatch):
+    """The steps are real, and their losses are as if nothing more were learned from the second epoch on."""
+    real = PromptLearning._step
+
+    def step(self, regions, classes):
+        real(self, regions, classes)
+        return 2.0 if len(self._losses) < 3 else 1.0  # three steps an epoch
+
+    monkeypatch.setattr(PromptLearning, "_step", step)
+
+
+@pytest.fixture
+def learning(tiny_engine, labels):
+    def make(**settings):
+        return PromptLearning(tiny_engine, regions_of(), labels, replace(SETTINGS, **settings))
+
+    return make
+
+
+@pytest.mark.parametrize(("patience", "stopped"), [(1, 3), (2, 4), (5, 7), (6, None), (7, None), (0, None)])
+def test_a_plateau_stops_the_training_only_on_request(learning, flat, tmp_path, patience, stopped):
+    ours, seen = learning(epochs=8, plateau_epochs=patience), []
+    _, losses = ours.run(Checkpoint(tmp_path / "s", "f"), lambda done, total: seen.append((done, total)))
+    assert ours.stopped_epoch == stopped
+    assert len(losses) == 3 * (stopped or 8)
+    assert seen[-1] == (len(losses), len(losses))
+    assert seen[:-1][:3] == [(1, 24), (2, 24), (3, 24)]
+
+
+def test_a_training_that_has_not_begun_has_not_stopped(learning):
+    assert learning(plateau_epochs=1).stopped_epoch is None
+
+
+def test_what_was_learned_before_a_plateau_is_what_it_would_have_been_without_the_request(learning, flat, tmp_path):
+    """The rate follows the same cosine: only the end is cut off."""
+    states = []
+
+    def progress(done, total):
+        if done == 9 and total == 24:
+            states.append(ours._vectors.detach().numpy().copy())
+
+    for patience in (0, 1):
+        ours = learning(epochs=8, plateau_epochs=patience)
+        vectors, _ = ours.run(Checkpoint(tmp_path / str(patience), "f"), progress)
+    assert states[0].tobytes() == states[1].tobytes() == vectors.tobytes()
+
+
+@pytest.mark.parametrize("after", [2, 4, 8, 9])
+@pytest.mark.parametrize("every", [1, 3, 4])
+def test_an_interrupted_training_stops_where_a_whole_one_does(learning, flat, tmp_path, after, every):
+    whole, losses = learning(epochs=8, plateau_epochs=1).run(Checkpoint(tmp_path / "whole", "f"), silent)
+    checkpoint = Checkpoint(tmp_path / "cut", "f", every)
+
+    def stop(done, total):
+        if done == after:
+            raise InterruptedTraining
+
+    with pytest.raises(InterruptedTraining):
+        learning(epochs=8, plateau_epochs=1).run(checkpoint, stop)
+    ours, seen = learning(epochs=8, plateau_epochs=1), []
+    resumed, again = ours.run(checkpoint, lambda done, total: seen.append((done, total)))
+    assert ours.stopped_epoch == 3
+    assert (resumed.tobytes(), again) == (whole.tobytes(), losses)
+    assert seen[-1] == (9, 9)
+
+
+def test_real_losses_stop_on_a_plateau_to_the_same_bytes_each_time(learning, tmp_path):
+    """Vectors that hardly move: the losses differ by the views that are drawn, and no more."""
+    still = {"learning_rate": 1e-9, "epochs": 40, "plateau_epochs": 3}
+    first, again = (learning(**still) for _ in range(2))
+    vectors, losses = first.run(Checkpoint(tmp_path / "a", "f"), silent)
+    assert again.run(Checkpoint(tmp_path / "b", "f"), silent)[0].tobytes() == vectors.tobytes()
+    assert first.stopped_epoch == again.stopped_epoch == len(losses) // 3 < 40
+    means = epoch_means(losses, 7, 3)
+    assert epochs_on_plateau(means) == 3
+    assert epochs_on_plateau(means[:-1]) == 2
