@@ -16,13 +16,16 @@ import torch
 
 from semples_cli.config import PromptSettings
 from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.device import is_out_of_memory
 from semples_cli.engine.preprocess import to_pixels
 from semples_cli.engine.region_features import encode_regions
 from semples_cli.engine.views import cut_image, cut_maps, random_crop
+from semples_cli.errors import EngineError
 from semples_cli.functional.regions import cut_regions, region_maps
 from semples_cli.types import FloatArray, IndexArray, Progress
 
 BATCH = 64
+"""Regions that go through CLIP at once, for as long as memory lasts."""
 IN_MEMORY = 2**30
 """Bytes of features from which on they are kept in a file and mapped."""
 
@@ -60,7 +63,8 @@ def embed_background_regions(
     """Embed the background region of every pair in every view.
 
     A view follows from (seed, image, view) alone. It is the same part of image and map; the map is stretched to [0, 1]
-    within the view.
+    within the view. When the device's memory runs out, fewer regions go through CLIP at once from there on; that moves
+    the last bits of the features and nothing else.
 
     Args:
         engine: The frozen CLIP.
@@ -71,9 +75,13 @@ def embed_background_regions(
 
     Returns:
         The features of the images that could be read, in the order of the images.
+
+    Raises:
+        EngineError: Not even one region fits into the device's memory.
     """
     total = sum(len(indices) for indices in images.class_indices)
     features = _allocate((settings.views, total, engine.embed_dim), store)
+    encoder = _Encoder(engine)
     classes: list[int] = []
     waiting: list[tuple[tuple[int, ...], torch.Tensor]] = []
     for i, indices in enumerate(images.class_indices):
@@ -81,7 +89,7 @@ def embed_background_regions(
         if loaded is not None:
             waiting.append((indices, torch.stack(list(_views(engine, settings, i, *loaded)))))
         if sum(len(each) for each, _ in waiting) * settings.views >= BATCH or i == len(images.class_indices) - 1:
-            _embed(engine, features, len(classes), waiting)
+            _embed(encoder, features, len(classes), waiting)
             classes.extend(k for each, _ in waiting for k in each)
             waiting = []
         progress(i + 1, len(images.class_indices))
@@ -108,13 +116,50 @@ def _views(
 
 
 def _embed(
-    engine: ClipEngine, features: FloatArray, start: int, waiting: Sequence[tuple[tuple[int, ...], torch.Tensor]]
+    encoder: "_Encoder", features: FloatArray, start: int, waiting: Sequence[tuple[tuple[int, ...], torch.Tensor]]
 ) -> None:
     """Write the features of pairs from number `start` on."""
     if not waiting:
         return
     regions = torch.cat([views for _, views in waiting], dim=1)  # (V, pairs, 3, S, S)
     num_views, num_pairs = regions.shape[:2]
-    encoded = [encode_regions(engine, part.to(engine.device)) for part in torch.split(regions.flatten(0, 1), BATCH)]
-    made = torch.cat(encoded).cpu().numpy().reshape(num_views, num_pairs, -1)
+    made = encoder.encode(regions.flatten(0, 1)).numpy().reshape(num_views, num_pairs, -1)
     features[:, start : start + num_pairs] = made
+
+
+class _Encoder:
+    """CLIP on as many regions at once as memory allows; the number is halved for good when it runs out."""
+
+    def __init__(self, engine: ClipEngine) -> None:
+        self._engine = engine
+        self._batch = BATCH
+
+    def encode(self, regions: torch.Tensor) -> torch.Tensor:
+        """(N, 3, S, S) regions → (N, D) float32 features, both on the CPU."""
+        made: list[torch.Tensor] = []
+        start = 0
+        while start < len(regions):
+            features = self._try(regions[start : start + self._batch])
+            if features is not None:
+                made.append(features)
+                start += len(features)
+        return torch.cat(made)
+
+    def _try(self, regions: torch.Tensor) -> torch.Tensor | None:
+        """The features of a batch; None where memory ran out and the batch has been halved."""
+        try:
+            return encode_regions(self._engine, regions.to(self._engine.device)).cpu()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Here, and not in the handler: the traceback that held the batch's tensors is gone.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if len(regions) == 1:
+            msg = (
+                f"out of memory on {self._engine.device} with a single background region; use --precision bf16, "
+                "--device cpu, or a smaller CLIP"
+            )
+            raise EngineError(msg)
+        self._batch = len(regions) // 2
+        return None

@@ -10,6 +10,7 @@ from semples_cli.config import PromptSettings
 from semples_cli.engine import background_regions as module
 from semples_cli.engine.background_regions import MappedImages, embed_background_regions
 from semples_cli.engine.views import random_crop
+from semples_cli.errors import EngineError
 
 SETTINGS = PromptSettings(views=3, crop_scale=0.3, seed=7)
 LABELS = ((1,), (3, 2), (), (1, 2, 3))
@@ -166,3 +167,71 @@ def test_a_flat_map_embeds_the_view_itself(tiny_engine):
 def test_nothing_keeps_a_gradient(tiny_engine):
     embed_background_regions(tiny_engine, mapped_images(), SETTINGS, silent)
     assert all(parameter.grad is None for parameter in tiny_engine.model.parameters())
+
+
+# Memory that runs out
+
+
+@pytest.fixture
+def fail_above(monkeypatch):
+    """Let CLIP run out of memory on more than `most` regions, `times` times at most; returns the sizes tried."""
+    real = module.encode_regions
+
+    def install(most, error=None, times=10**9):
+        tried, left = [], [times]
+
+        def encode(engine, regions):
+            tried.append(len(regions))
+            if len(regions) > most and left[0]:
+                left[0] -= 1
+                raise error or torch.OutOfMemoryError("CUDA out of memory")
+            return real(engine, regions)
+
+        monkeypatch.setattr(module, "encode_regions", encode)
+        return tried
+
+    return install
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("MPS backend out of memory"), MemoryError()]
+)
+def test_out_of_memory_halves_the_batch_for_good_and_gives_the_same_features(tiny_engine, fail_above, error):
+    whole = embed_background_regions(tiny_engine, mapped_images(), SETTINGS, silent)
+    tried = fail_above(4, error)
+    halved = embed_background_regions(tiny_engine, mapped_images(), SETTINGS, silent)
+    assert tried == [18, 9, 4, 4, 4, 4, 2]
+    np.testing.assert_allclose(halved.features, whole.features, atol=1e-5)  # another batch moves the last bits
+    assert halved.class_indices.tolist() == whole.class_indices.tolist()
+
+
+def test_a_halved_batch_is_kept_for_the_images_that_follow(tiny_engine, fail_above, monkeypatch):
+    monkeypatch.setattr(module, "BATCH", 3)  # 3, 6 and 9 regions of the three images, each by itself
+    whole = embed_background_regions(tiny_engine, mapped_images(), SETTINGS, silent)
+    tried = fail_above(1, times=1)
+    halved = embed_background_regions(tiny_engine, mapped_images(), SETTINGS, silent)
+    assert tried == [3] + [1] * 18
+    np.testing.assert_allclose(halved.features, whole.features, atol=1e-5)
+
+
+def test_another_call_begins_with_whole_batches(tiny_engine, fail_above):
+    tried = fail_above(4, times=2)
+    embed_background_regions(tiny_engine, mapped_images(), SETTINGS, silent)
+    tried.clear()
+    embed_background_regions(tiny_engine, mapped_images(), SETTINGS, silent)
+    assert tried == [18]
+
+
+def test_a_memory_too_small_for_one_region_is_said_with_the_cure(tiny_engine, fail_above):
+    tried = fail_above(0)
+    message = "out of memory on cpu with a single background region; use --precision bf16, --device cpu, or a smaller"
+    with pytest.raises(EngineError, match=message):
+        embed_background_regions(tiny_engine, mapped_images(), SETTINGS, silent)
+    assert tried == [18, 9, 4, 2, 1]
+
+
+def test_another_error_is_no_lack_of_memory(tiny_engine, fail_above):
+    tried = fail_above(0, RuntimeError("shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        embed_background_regions(tiny_engine, mapped_images(), SETTINGS, silent)
+    assert tried == [18]
