@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.artifacts.generator_file import STAGES, GeneratorWeights, read_generator, write_generator
 from semples_cli.config import GeneratorSettings
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
@@ -78,7 +79,7 @@ def train_generator(
 
     Raises:
         SettingsError: The stage does not go with what was given, or the prompts with CLIP and classes.
-        ArtifactError: `initial` is damaged, or belongs to another CLIP or other classes.
+        ArtifactError: `initial` is damaged, or belongs to another CLIP or other classes; another process trains `out`.
         DataError: There is nothing to train on.
         EngineError: Not even one image fits into memory.
     """
@@ -93,17 +94,18 @@ def train_generator(
     facts |= {"stage": stage, "settings": read, "step_version": STEP_VERSION}
     fingerprint = training_fingerprint(samples, class_set, engine, facts)
     checkpoint = Checkpoint(out.with_name(f"{out.name}.state"), fingerprint)
-    if overwrite:
+    with lock_file(out):
+        if overwrite:
+            checkpoint.path.unlink(missing_ok=True)
+        elif (kept := _kept(out, fingerprint, note)) is not None:
+            return kept
+        images = training_images(samples, note, max_pixels=max_pixels)
+        progress = progress or tqdm_progress(f"generator, {stage}")
+        curves = _train(stage, generator, images, class_set, texts, settings, checkpoint, progress)
+        _say_damped(curves, settings, note)
+        weights = pack_generator(generator, stage, class_set, settings=read, curves=curves, fingerprint=fingerprint)
+        write_generator(out, weights)
         checkpoint.path.unlink(missing_ok=True)
-    elif (kept := _kept(out, fingerprint, note)) is not None:
-        return kept
-    images = training_images(samples, note, max_pixels=max_pixels)
-    progress = progress or tqdm_progress(f"generator, {stage}")
-    curves = _train(stage, generator, images, class_set, texts, settings, checkpoint, progress)
-    _say_damped(curves, settings, note)
-    weights = pack_generator(generator, stage, class_set, settings=read, curves=curves, fingerprint=fingerprint)
-    write_generator(out, weights)
-    checkpoint.path.unlink(missing_ok=True)
     return weights
 
 
@@ -172,7 +174,7 @@ def _say_damped(curves: Curves, settings: GeneratorSettings, note: Note) -> None
     if reached < settings.region_epsilon:
         note(
             f"the maps range over {reached:.2g} only, which the ε of {settings.region_epsilon:g} damps to less than "
-            "half: regions were cut faintly; train with a smaller region_epsilon"
+            "half: regions were cut faintly; train with a smaller --region-epsilon (GeneratorSettings.region_epsilon)"
         )
 
 

@@ -1,11 +1,13 @@
 """Files of trained generators: written, gone on with, kept, trained again; and every combination that is refused."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from generator_files import CLASS_SET, SETTINGS, prompts_of, samples_of
 
+from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.artifacts.generator_file import read_generator
 from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.errors import ArtifactError, DataError, SettingsError
@@ -165,6 +167,29 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(train, monkeypatch):
     assert not (train.folder / "cut.safetensors.state").exists()
 
 
+@pytest.mark.parametrize("options", [{}, {"overwrite": True}])
+def test_a_file_that_another_run_trains_is_left_to_it_and_it_is_said_who_that_is(train, options):
+    path = train.folder / "initial.safetensors"
+    message = rf"initial.safetensors: another semples run \(process {os.getpid()}\) is writing here; wait until it ends"
+    with lock_file(path), pytest.raises(ArtifactError, match=message):
+        train(**options)
+    assert not path.exists()
+    train(**options)
+    assert [each.name for each in train.folder.iterdir()] == ["initial.safetensors"]
+
+
+def test_the_lock_is_held_while_it_trains_and_another_stage_is_free(train):
+    held = []
+
+    def look(done, total):
+        held.append((train.folder / "initial.safetensors.lock").exists())
+        with lock_file(train.folder / "matched.safetensors"):
+            pass
+
+    train(progress=look)
+    assert held == [True] * 6
+
+
 def test_overwrite_forgets_what_was_interrupted(train, monkeypatch):
     monkeypatch.setattr(step, "Checkpoint", lambda path, fingerprint: Checkpoint(path, fingerprint, every=1))
 
@@ -192,7 +217,7 @@ def test_maps_that_epsilon_damps_are_said(train, epsilon, said):
     notes = []
     weights = train("matched", settings=replace(SETTINGS, region_epsilon=epsilon), note=notes.append)
     assert weights.curves["range"][-1] > 0
-    assert [("train with a smaller region_epsilon" in each) for each in notes if "range" in each] == [True] * said
+    assert [("train with a smaller --region-epsilon" in each) for each in notes if "range" in each] == [True] * said
 
 
 @pytest.mark.parametrize(
