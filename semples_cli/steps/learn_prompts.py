@@ -5,28 +5,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from semples_cli.artifacts.cam_store import find_cams, read_cam
+from semples_cli.artifacts.cam_store import find_cams
+from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.artifacts.prompts_file import PromptTraining, read_prompt_training, read_prompts, write_prompts
-from semples_cli.artifacts.run_folder import read_class_set
 from semples_cli.config import CamSettings, GeneratorSettings, PromptSettings
-from semples_cli.data.images import DEFAULT_MAX_PIXELS, read_image
-from semples_cli.engine.background_regions import BackgroundRegions, MappedImages, embed_background_regions
+from semples_cli.data.images import DEFAULT_MAX_PIXELS
+from semples_cli.engine.background_regions import BackgroundRegions, embed_background_regions
 from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.generator_cams import GeneratorCams
 from semples_cli.engine.generator_training import encode_labels
 from semples_cli.engine.prompt_training import PromptLearning
 from semples_cli.engine.prompts import check_prompt_length
-from semples_cli.errors import ArtifactError, DataError, SemplesError, SettingsError
+from semples_cli.errors import ArtifactError, SettingsError
 from semples_cli.steps.background_texts import UNLEARNED
 from semples_cli.steps.cam_record import Note
 from semples_cli.steps.engine_source import engine_source
-from semples_cli.steps.generator_weights import check_classes, load_generator
+from semples_cli.steps.generator_weights import load_generator
 from semples_cli.steps.make_cams import make_cams
-from semples_cli.steps.plan_batches import describe
+from semples_cli.steps.mapped_images import given_cams, mapped_images
 from semples_cli.steps.progress import Begin, tqdm_progress
 from semples_cli.steps.train_generator import train_generator
 from semples_cli.steps.training_images import training_fingerprint
@@ -38,6 +35,10 @@ STEP_VERSION = 1
 INITIAL_NAME = "generator_initial.safetensors"
 MATCHED_NAME = "generator_matched.safetensors"
 MATCHED_CAMS = "matched"
+
+# What the settings in the file say beside those of the training.
+NUM_PAIRS = "num_pairs"
+STOPPED_EPOCH = "stopped_epoch"
 
 DEFAULT_SETTINGS = PromptSettings()
 DEFAULT_GENERATOR_SETTINGS = GeneratorSettings()
@@ -79,44 +80,74 @@ def learn_prompts(
         note: Called with a sentence about what is not as one might expect.
 
     Returns:
-        The prompts. Classes without any image that could be learned from are listed in
-        `settings['unlearned_classes']`, and not used by later stages.
+        The prompts. Beside the settings of the training, their `settings` say `unlearned_classes`, which had no image
+        to learn from and are not used by later stages, `num_pairs` of image and class that were learned from, and
+        `stopped_epoch`, the epochs done where a plateau ended the training; None where nothing did.
 
     Raises:
-        SemplesError: There is nothing to learn from, the CAMs are of other classes, or the prompts are too long.
+        SemplesError: There is nothing to learn from, the CAMs are of other classes, the prompts are too long, or
+            another process is writing here.
     """
     note = note or _ignore
     check_prompt_length(engine, settings.prompt_length)
+    _check_output(out)
+    paths = None if cams is None else given_cams(cams, samples, class_set)
+    with lock_file(out):
+        if paths is None:
+            stages = (generator_settings, cam_settings, overwrite, max_pixels)
+            paths = find_cams(_match(samples, class_set, engine, out, *stages, begin, note))
+        return _learn(samples, class_set, engine, out, settings, paths, overwrite, max_pixels, begin, note)
+
+
+def _ignore(sentence: str) -> None:
+    del sentence
+
+
+def _check_output(out: Path) -> None:
     if out.is_dir():
         msg = f"{out}: this is a folder; give the file to write as --out, such as {out / 'prompts.safetensors'}"
         raise SettingsError(msg)
-    if cams is None:
-        stages = (generator_settings, cam_settings, overwrite, max_pixels)
-        cams = _match(samples, class_set, engine, out, *stages, begin, note)
-    elif (recorded := read_class_set(cams)) is not None:  # class numbers of another list would mean other classes
-        check_classes(str(cams), recorded.names, recorded.names, ClassSet(class_set.names))
-    paths = find_cams(cams)
+    if out.name in (INITIAL_NAME, MATCHED_NAME):
+        msg = f"{out}: weights of the mask generator have this name; give the prompts another one, by --out"
+        raise SettingsError(msg)
+
+
+def _learn(
+    samples: Sequence[Sample],
+    class_set: ClassSet,
+    engine: ClipEngine,
+    out: Path,
+    settings: PromptSettings,
+    paths: Mapping[str, Path],
+    overwrite: bool,
+    max_pixels: int,
+    begin: Begin,
+    note: Note,
+) -> PromptSet:
+    """Stage (b), from the CAMs of these files."""
     fingerprint = _fingerprint(samples, class_set, engine, settings, paths)
     checkpoint = Checkpoint(out.with_name(f"{out.name}.state"), fingerprint)
     if overwrite:
         checkpoint.path.unlink(missing_ok=True)
     elif (kept := _kept(out, fingerprint, note)) is not None:
         return kept
-    images = _mapped_images(samples, paths, max_pixels, note)
+    images = mapped_images(samples, paths, max_pixels, note)
     store = out.with_name(f"{out.name}.regions")
     regions = embed_background_regions(engine, images, settings, begin("background regions"), store)
     learning = PromptLearning(engine, regions, encode_labels(engine, class_set.prompt_names), settings)
     vectors, losses = learning.run(checkpoint, begin("prompts"))
-    unlearned = _say_unlearned(class_set, regions, note)
-    prompts = _pack(class_set, engine, vectors, {**asdict(settings), UNLEARNED: unlearned})
+    if (stopped := learning.stopped_epoch) is not None:
+        note(f"the loss of the prompts fell no more: stopped after epoch {stopped} of {settings.epochs}, as asked")
+    facts = {
+        UNLEARNED: _say_unlearned(class_set, regions, note),
+        NUM_PAIRS: len(regions.class_indices),
+        STOPPED_EPOCH: stopped,
+    }
+    prompts = _pack(class_set, engine, vectors, {**asdict(settings), **facts})
     write_prompts(out, prompts, PromptTraining({"loss": losses}, fingerprint))
     for path in (checkpoint.path, store):
         path.unlink(missing_ok=True)
     return prompts
-
-
-def _ignore(sentence: str) -> None:
-    del sentence
 
 
 def _match(
@@ -148,35 +179,6 @@ def _match(
         generator=maker, overwrite=overwrite, max_pixels=max_pixels, progress=begin("matched"), note=note,
     )  # fmt: skip
     return folder
-
-
-def _mapped_images(samples: Sequence[Sample], paths: Mapping[str, Path], max_pixels: int, note: Note) -> MappedImages:
-    """Images that have a CAM, and the classes of those CAMs; the label decides, a map without label is left out."""
-    found = [sample for sample in samples if sample.id in paths and sample.class_indices]
-    if missing := [sample.id for sample in samples if sample.id not in paths and sample.class_indices]:
-        note(f"{len(missing)} labelled images have no CAM and are left out, the first of them {missing[0]}")
-    if not found:
-        msg = "no labelled image has a CAM: give the --cams folder that was made of these images"
-        raise DataError(msg)
-
-    def read(i: int) -> tuple[npt.NDArray[np.uint8], FloatArray] | None:
-        sample = found[i]
-        try:
-            cam = read_cam(paths[sample.id], sample.id)
-            image = read_image(sample.image_path, max_pixels)
-            return image, cam.scores[_slots(sample, cam.class_indices.tolist())]
-        except (SemplesError, OSError, MemoryError) as error:
-            note(f"{sample.id} is left out: {describe(error)}")
-            return None
-
-    return MappedImages([sample.class_indices for sample in found], read)
-
-
-def _slots(sample: Sample, classes: list[int]) -> list[int]:
-    if missing := set(sample.class_indices) - set(classes):
-        msg = f"its CAM has no map of class {min(missing)}; make the CAMs again with these labels"
-        raise ArtifactError(msg)
-    return [classes.index(k) for k in sample.class_indices]
 
 
 def _say_unlearned(class_set: ClassSet, regions: BackgroundRegions, note: Note) -> list[str]:

@@ -1,5 +1,6 @@
 """Prompts learned into a file: from a run's CAMs or from scratch, kept, learned again, cut off, and what is refused."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -8,10 +9,12 @@ from generator_files import CLASS_SET, samples_of
 from generator_files import SETTINGS as GENERATOR_SETTINGS
 
 from semples_cli.artifacts.cam_store import find_cams, read_cam, write_cam
+from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.artifacts.generator_file import read_generator
 from semples_cli.artifacts.prompts_file import read_prompt_training, read_prompts
 from semples_cli.config import CamSettings, PromptSettings
 from semples_cli.engine.background_regions import embed_background_regions
+from semples_cli.engine.prompt_training import PromptLearning
 from semples_cli.engine.prompts import check_prompts, initial_vectors
 from semples_cli.errors import ArtifactError, DataError, SettingsError
 from semples_cli.steps import learn_prompts as step
@@ -61,6 +64,7 @@ def test_it_writes_what_it_returns_and_nothing_else(learn, clip_engine, clip_dir
     assert (read.class_names, read.vectors.shape) == (CLASS_SET.names, (3, 2, 16))
     assert read.settings["lambda_t"] == SETTINGS.lambda_t
     assert read.settings["unlearned_classes"] == []
+    assert (read.settings["num_pairs"], read.settings["stopped_epoch"]) == (5, None)
     assert read.settings["engine"] == {"model": "small", "weights": str(clip_dir)}
     check_prompts(clip_engine, read, CLASS_SET)
     assert len(read_prompt_training(path).curves["loss"]) == NUM_STEPS
@@ -214,6 +218,85 @@ def test_an_interrupted_training_of_other_settings_is_not_gone_on_with(learn, mo
     assert steps == list(range(1, NUM_STEPS + 1))
 
 
+# Stopped on a plateau
+
+
+def flat_losses(monkeypatch):
+    """The steps are real, and their losses are as if nothing were learned."""
+    real = PromptLearning._step
+    monkeypatch.setattr(PromptLearning, "_step", lambda self, *batch: real(self, *batch) and 1.0)
+
+
+def test_a_plateau_stops_on_request_and_note_and_file_say_when(learn, monkeypatch):
+    flat_losses(monkeypatch)
+    prompts = learn(settings=replace(SETTINGS, epochs=9, plateau_epochs=2))
+    path = learn.folder / "prompts.safetensors"
+    assert learn.notes == ["the loss of the prompts fell no more: stopped after epoch 3 of 9, as asked"]
+    assert prompts.settings["stopped_epoch"] == read_prompts(path).settings["stopped_epoch"] == 3
+    assert (prompts.settings["epochs"], prompts.settings["plateau_epochs"]) == (9, 2)
+    assert len(read_prompt_training(path).curves["loss"]) == 9  # three steps an epoch
+    learn.notes.clear()
+    again = learn(settings=replace(SETTINGS, epochs=9, plateau_epochs=2))
+    assert again.settings["stopped_epoch"] == 3
+    assert len(learn.notes) == 1
+    assert "kept" in learn.notes[0]
+
+
+def test_nothing_stops_without_the_request(learn, monkeypatch):
+    flat_losses(monkeypatch)
+    assert learn(settings=replace(SETTINGS, epochs=9)).settings["stopped_epoch"] is None
+    assert len(read_prompt_training(learn.folder / "prompts.safetensors").curves["loss"]) == 27
+    assert learn.notes == []
+
+
+@pytest.mark.parametrize("after", [4, 8, 9])
+def test_an_interrupted_training_stops_at_the_same_step_with_the_same_bytes(learn, monkeypatch, after):
+    flat_losses(monkeypatch)
+    real, settings = step.Checkpoint, replace(SETTINGS, epochs=9, plateau_epochs=2)
+    monkeypatch.setattr(step, "Checkpoint", lambda *args: real(*args, every=2))
+    learn("whole", settings)
+    with pytest.raises(InterruptedTraining):
+        learn("cut", settings, begin=cut_off_after(after))
+    learn("cut", settings)
+    whole, cut = ((learn.folder / f"{name}.safetensors").read_bytes() for name in ("whole", "cut"))
+    assert whole == cut
+
+
+# Two at once
+
+
+def test_a_second_run_on_the_same_file_is_told_who_writes_it(learn):
+    path = learn.folder / "prompts.safetensors"
+    message = rf"prompts.safetensors: another semples run \(process {os.getpid()}\) is writing here; wait until it ends"
+    with lock_file(path):
+        for options in ({}, {"overwrite": True}, {"cams": None}):
+            with pytest.raises(ArtifactError, match=message):
+                learn(**options)
+        assert files(learn.folder) == {"prompts.safetensors.lock"}
+    learn()
+    assert files(learn.folder) == {"prompts.safetensors"}
+
+
+def test_a_run_on_another_file_of_the_folder_is_free_but_for_the_generator_that_they_share(learn):
+    settings = {"generator_settings": GENERATOR_SETTINGS, "cam_settings": CAM_SETTINGS}
+    with lock_file(learn.folder / "one.safetensors"), lock_file(learn.folder / "generator_initial.safetensors"):
+        learn("two")
+        with pytest.raises(ArtifactError, match=r"generator_initial.safetensors: another semples run"):
+            learn("three", cams=None, **settings)
+    assert files(learn.folder) == {"two.safetensors"}
+
+
+def test_the_file_is_locked_from_the_generator_to_the_prompts(learn):
+    locked = {}
+
+    def begin(part):
+        locked[part] = (learn.folder / "prompts.safetensors.lock").exists()
+        return silent
+
+    learn(cams=None, generator_settings=GENERATOR_SETTINGS, cam_settings=CAM_SETTINGS, begin=begin)
+    assert locked == dict.fromkeys(("generator", "matching", "matched", "background regions", "prompts"), True)
+
+
 # From scratch
 
 
@@ -334,6 +417,13 @@ def test_a_folder_as_output_is_refused_before_anything_is_trained(learn):
     with pytest.raises(SettingsError, match="this is a folder; give the file to write as --out"):
         learn(cams=None)
     assert files(learn.folder) == {"prompts.safetensors"}
+
+
+@pytest.mark.parametrize("name", ["generator_initial", "generator_matched"])
+def test_the_name_of_the_generator_s_weights_as_output_is_refused(learn, name):
+    with pytest.raises(SettingsError, match="weights of the mask generator have this name; give the prompts another"):
+        learn(name, cams=None)
+    assert not learn.folder.exists()
 
 
 def test_without_callbacks_bars_are_drawn_on_stderr(photos, learn, clip_engine, capsys):
