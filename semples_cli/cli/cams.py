@@ -108,8 +108,10 @@ def cams_cli(
     dataset = load_dataset(
         images or (), labels=labels, labels_format=labels_format, classes=classes, data=data, split=split, label=label
     )
-    take_stock(dataset)
-    dataset = dataset if learned is None else learned.take_dataset(dataset, classes)
+    if learned is None:
+        take_stock(dataset)
+    else:
+        dataset = learned.take_dataset(dataset, classes)
     job = CamsJob(dataset, dataset.samples[:limit], learned, wanted, settings, overlay, mask_mode, max_pixels)
     code = EXIT_ITEMS_FAILED if dataset.problems or (strict and dataset.unlabelled) else 0
     if dry_run:

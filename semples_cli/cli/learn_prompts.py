@@ -1,4 +1,8 @@
-"""`semples learn-prompts`: learn one prompt a class that describes the background which comes with it."""
+"""`semples learn-prompts`: learn one prompt a class that describes the background which comes with it.
+
+The stop on a plateau is called `--patience`, as in Keras, Lightning and Ultralytics. There it may watch a validation
+score; here it watches the training loss, as labels are all that there is.
+"""
 
 from contextlib import ExitStack
 from dataclasses import replace
@@ -10,6 +14,7 @@ import typer
 from semples_cli.cli import options
 from semples_cli.cli.console import EXIT_ITEMS_FAILED, error_border, print_json, progress_bar, say
 from semples_cli.cli.loading import load_engine, take_stock
+from semples_cli.cli.refine import RegionEpsilonOption
 from semples_cli.config import (
     GENERATOR_PRESETS,
     PROMPT_PRESETS,
@@ -18,6 +23,7 @@ from semples_cli.config import (
     SIMILARITIES,
     CamSettings,
     EngineSettings,
+    GeneratorSettings,
 )
 from semples_cli.errors import SettingsError
 from semples_cli.types import Progress, PromptSet
@@ -83,6 +89,15 @@ def learn_prompts_cli(
         str | None, typer.Option(help=f"First vectors: {', '.join(PROMPT_STARTS)}.", rich_help_panel=PROMPT_PANEL)
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seeds everything drawn.", rich_help_panel=PROMPT_PANEL)] = None,
+    patience: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Stop once the prompts' loss has not fallen by a thousandth for this many epochs; 0: never.",
+            rich_help_panel=PROMPT_PANEL,
+        ),
+    ] = 0,
+    region_epsilon: RegionEpsilonOption = None,
     size: options.SizeOption = CAM_DEFAULTS.size,
     overwrite: options.OverwriteOption = False,
     as_json: options.JsonOption = False,
@@ -109,11 +124,14 @@ def learn_prompts_cli(
         "similarity": similarity,
         "start": start,
         "seed": seed,
+        "plateau_epochs": patience,
     }
     chosen = {name: value for name, value in chosen.items() if value is not None}
     settings = replace(_preset(PROMPT_PRESETS, preset), **chosen)
     shared = {name: chosen[name] for name in ("epochs", "seed", "similarity") if name in chosen}
     generator_settings = replace(_preset(GENERATOR_PRESETS, preset), **shared)
+    if region_epsilon is not None:
+        generator_settings = _with_region_epsilon(generator_settings, region_epsilon, cams)
     dataset = load_dataset(
         images or (), labels=labels, labels_format=labels_format, classes=classes, data=data, split=split
     )
@@ -153,6 +171,13 @@ def _preset(presets: dict[str, Any], name: str) -> Any:  # noqa: ANN401  # setti
     return presets[name]
 
 
+def _with_region_epsilon(settings: GeneratorSettings, epsilon: float, cams: Path | None) -> GeneratorSettings:
+    if cams is not None:
+        msg = "--region-epsilon is of the mask generator, which --cams does without: leave --region-epsilon out"
+        raise SettingsError(msg)
+    return replace(settings, region_epsilon=epsilon)
+
+
 def result_json(prompts: PromptSet, out: Path) -> dict[str, Any]:
     """The result for machines."""
     return {
@@ -160,4 +185,5 @@ def result_json(prompts: PromptSet, out: Path) -> dict[str, Any]:
         "classes": list(prompts.class_names),
         "prompt_length": prompts.vectors.shape[1],
         "unlearned_classes": prompts.settings.get("unlearned_classes", []),
+        "stopped_epoch": prompts.settings.get("stopped_epoch"),
     }

@@ -8,7 +8,7 @@ import typer
 
 from semples_cli.cli import options
 from semples_cli.cli.console import say
-from semples_cli.cli.loading import load_engine
+from semples_cli.cli.loading import load_engine, take_stock
 from semples_cli.config import EngineSettings
 from semples_cli.errors import DataError, EngineError, SettingsError
 from semples_cli.types import ClassSet, PromptSet
@@ -128,7 +128,7 @@ class LearnedFile:
         return engine
 
     def take_dataset(self, dataset: "Dataset", classes: str | None = None) -> "Dataset":
-        """The dataset with the classes of this file: class numbers are the file's.
+        """Say what was recognised, and give it the classes of this file: class numbers are the file's.
 
         Args:
             dataset: As it was read.
@@ -136,8 +136,11 @@ class LearnedFile:
 
         Raises:
             SettingsError: --classes is another list than that of the file.
-            DataError: A label names a class that the file does not have.
+            DataError: No image is left, or a label names a class that the file does not have.
         """
+        take_stock(
+            replace(dataset, notes=dataset.notes[:-1])
+        )  # the last is the labels' class order, which ours replaces
         ours, theirs = self.class_set, dataset.class_set
         if classes is not None and theirs != ours:
             msg = f"--classes {classes}: not the class list that {self.path} was learned for; leave --classes out"

@@ -42,22 +42,23 @@ def show_cli(
 ) -> None:
     """Name the nouns and the class that are nearest to each prompt, as cosine similarity of text features.
 
-    Warns of a prompt that describes its own class in place of the background that comes with it.
+    Warns of a prompt that describes its own class in place of the background that comes with it. --json also tells how
+    the prompts were learned: the settings, and the mean loss of each epoch.
 
     Example: semples prompts show prompts.safetensors
     """
-    from semples_cli.artifacts.prompts_file import read_prompts
+    from semples_cli.artifacts.prompts_file import read_prompt_training, read_prompts
     from semples_cli.data.nouns import read_nouns
 
     prompts, words = read_prompts(file), read_nouns(nouns)
     learned = LearnedFile(file, prompts)
     engine = learned.load_engine(learned.engine_settings(device, precision, model=model, weights=weights))
-    from semples_cli.steps.describe_prompts import describe_prompts, descriptions_as_dict
+    from semples_cli.steps.describe_prompts import describe_prompts, descriptions_as_dict, training_as_dict
 
     described = describe_prompts(prompts, engine, words, top=top)
     if as_json:
         facts = {"file": str(file), "clip": prompts.clip_name, "prompt_length": prompts.vectors.shape[1]}
-        print_json(facts | descriptions_as_dict(described))
+        print_json(facts | training_as_dict(prompts, read_prompt_training(file)) | descriptions_as_dict(described))
     else:
         print_table(_table(described))
     for each in described:

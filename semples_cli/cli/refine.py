@@ -10,7 +10,6 @@ from semples_cli.cli import options
 from semples_cli.cli.cams import NO_LABEL, parse_scales, result_json
 from semples_cli.cli.console import EXIT_ITEMS_FAILED, error_border, print_json, progress_bar, report_summary, say
 from semples_cli.cli.learned import LearnedFile, ModelOption, WeightsOption
-from semples_cli.cli.loading import take_stock
 from semples_cli.config import GENERATOR_PRESETS, CamSettings, EngineSettings, GeneratorSettings
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.steps.pipeline_settings import PRESET_VIEWS
@@ -50,6 +49,13 @@ LambdaROption = Annotated[
     float | None,
     typer.Option(help="Weight of the prompts in the foreground regions.", rich_help_panel=TRAINING_PANEL),
 ]
+RegionEpsilonOption = Annotated[
+    float | None,
+    typer.Option(
+        help="ε of the generator's region maps: those of a smaller range cut faint regions.",
+        rich_help_panel=TRAINING_PANEL,
+    ),
+]
 SeedOption = Annotated[int | None, typer.Option(help="Seeds order and views.", rich_help_panel=TRAINING_PANEL)]
 MicroBatchOption = Annotated[
     int | None,
@@ -83,6 +89,7 @@ def refine_cli(
     epochs: EpochsOption = None,
     lambda_b: LambdaBOption = None,
     lambda_r: LambdaROption = None,
+    region_epsilon: RegionEpsilonOption = None,
     seed: SeedOption = None,
     micro_batch: MicroBatchOption = None,
     model: ModelOption = None,
@@ -114,6 +121,7 @@ def refine_cli(
         "epochs": epochs,
         "lambda_b": lambda_b,
         "lambda_r": lambda_r,
+        "region_epsilon": region_epsilon,
         "seed": seed,
         "micro_batch": micro_batch,
     }
@@ -132,7 +140,6 @@ def refine_cli(
     learned = LearnedFile(prompts, content)
     wanted = learned.engine_settings(device, precision, model=model, weights=weights)
     dataset = load_dataset(images or (), labels=labels, labels_format=labels_format, data=data, split=split)
-    take_stock(dataset)
     dataset = learned.take_dataset(dataset)
     initial = initial or prompts.with_name(INITIAL_NAME)
     job = RefineJob(dataset, learned, content, initial, wanted, training, settings, overlay, mask_mode, max_pixels)

@@ -19,7 +19,8 @@ from semples_cli.cli.console import (
     say,
 )
 from semples_cli.cli.loading import load_engine, take_stock
-from semples_cli.config import DEFAULT_BACKGROUND_SCORE, EngineSettings
+from semples_cli.cli.refine import RegionEpsilonOption
+from semples_cli.config import DEFAULT_BACKGROUND_SCORE, CamSettings, EngineSettings
 from semples_cli.steps.pipeline_settings import DEFAULT_PRESET, DEFAULT_SIZE, PRESET_VIEWS, pipeline_settings
 from semples_cli.types import Progress
 
@@ -63,6 +64,7 @@ def run_cli(
         typer.Option(min=1, help="Passes over the images, of every training.", rich_help_panel=STAGE_PANEL),
     ] = None,
     background_score: options.BackgroundScoreOption = DEFAULT_BACKGROUND_SCORE,
+    region_epsilon: RegionEpsilonOption = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Processes of the CRF; without it, one for each core.", rich_help_panel=STAGE_PANEL),
@@ -88,7 +90,9 @@ def run_cli(
     from semples_cli.data.dataset import load_dataset
 
     del config  # its callback has put its values into the others
-    settings = pipeline_settings(preset, size=size, epochs=epochs, background_score=background_score)
+    settings = pipeline_settings(
+        preset, size=size, epochs=epochs, background_score=background_score, region_epsilon=region_epsilon
+    )
     wanted = EngineSettings(model, weights, quick_gelu, device, precision)
     dataset = load_dataset(
         images or (), labels=labels, labels_format=labels_format, classes=classes, data=data, split=split
@@ -122,7 +126,7 @@ def run_cli(
         print_json(result_json(dataset, stages, out))
     else:
         print_table(_table(stages))
-    _say_next(stages)
+    _say_next(stages, settings.generator_cams)
     raise typer.Exit(max(*codes, EXIT_ITEMS_FAILED if dataset.problems else 0))
 
 
@@ -142,13 +146,25 @@ def _table(stages: "tuple[PipelineStage, ...]") -> Table:
     return table
 
 
-def _say_next(stages: "tuple[PipelineStage, ...]") -> None:
+def _say_next(stages: "tuple[PipelineStage, ...]", cams: CamSettings) -> None:
     from semples_cli.steps.refine_cams import generator_path
 
     prompts, _, refined, crf = (stage.output for stage in stages)
     say(f"masks: {crf}; with ground truth, measure them: semples evaluate {crf} GROUND_TRUTH")
     say(f"what the prompts learned: semples prompts show {prompts}")
-    say(f"masks of other images: semples cams NEW/ --generator-weights {generator_path(refined)} --out OUT")
+    flags = "".join(f" {flag}" for flag in cam_flags(cams))
+    say(f"masks of other images: semples cams NEW/ --generator-weights {generator_path(refined)}{flags} --out OUT")
+
+
+def cam_flags(settings: CamSettings) -> list[str]:
+    """Options by which `semples cams` makes CAMs of a mask generator like these; none for its defaults."""
+    usual = CamSettings()
+    flags = [
+        ("--size", settings.size, usual.size),
+        ("--scales", ",".join(map(str, settings.scales)), ",".join(map(str, usual.scales))),
+        ("--background-score", settings.background_score, usual.background_score),
+    ]
+    return [f"{flag} {value}" for flag, value, default in flags if value != default] + ["--flips"] * settings.flips
 
 
 def result_json(dataset: "Dataset", stages: "tuple[PipelineStage, ...]", out: Path) -> dict[str, Any]:

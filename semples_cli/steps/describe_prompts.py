@@ -1,14 +1,18 @@
 """Say in words what prompts have learned: the nouns and the class whose texts are nearest to each of them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
+from semples_cli.artifacts.prompts_file import PromptTraining
 from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.prompt_training import epoch_means
 from semples_cli.engine.prompts import check_prompts, prompt_features
 from semples_cli.errors import SettingsError
 from semples_cli.steps.background_texts import UNLEARNED
+from semples_cli.steps.learn_prompts import NUM_PAIRS
 from semples_cli.types import PromptSet
 
 OWN_CLASS_MARGIN = 0.02
@@ -87,6 +91,25 @@ def descriptions_as_dict(described: Sequence[PromptDescription]) -> dict[str, ob
             }
             for each in described
         ]
+    }
+
+
+def training_as_dict(prompts: PromptSet, training: PromptTraining) -> dict[str, object]:
+    """How prompts were learned, as JSON values: {"settings": …, "loss_by_epoch": [a mean, or null, for each epoch]}.
+
+    Args:
+        prompts: Learned prompts.
+        training: What their file holds beside them. Without the loss of each step, or in a file that does not say the
+            number of pairs that it is of, there is no mean; a loss that is no number is null.
+    """
+    losses = training.curves.get("loss", [])
+    num_pairs, batch_size = (prompts.settings.get(name) for name in (NUM_PAIRS, "batch_size"))
+    means: list[float] = []
+    if isinstance(num_pairs, int) and isinstance(batch_size, int) and min(num_pairs, batch_size) > 0:
+        means = epoch_means(losses, num_pairs, batch_size)
+    return {
+        "settings": dict(prompts.settings),
+        "loss_by_epoch": [mean if math.isfinite(mean) else None for mean in means],
     }
 
 

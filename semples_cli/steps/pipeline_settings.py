@@ -51,6 +51,7 @@ def pipeline_settings(
     size: int = DEFAULT_SIZE,
     epochs: int | None = None,
     background_score: float = DEFAULT_BACKGROUND_SCORE,
+    region_epsilon: float | None = None,
 ) -> PipelineSettings:
     """The settings of a preset, with what concerns several stages changed in all of them.
 
@@ -59,6 +60,7 @@ def pipeline_settings(
         size: Longest side that CLIP sees, in pixels.
         epochs: Passes over the images, of every training; None: the preset's.
         background_score: In [0, 1]: what the argmax gives to background.
+        region_epsilon: ε of the mask generator's regions, in all its stages; None: the preset's.
 
     Raises:
         SettingsError: No such preset, or a value out of range.
@@ -70,6 +72,8 @@ def pipeline_settings(
     prompts, generator = PROMPT_PRESETS[preset], GENERATOR_PRESETS[preset]
     if epochs is not None:
         prompts, generator = replace(prompts, epochs=epochs), replace(generator, epochs=epochs)
+    if region_epsilon is not None:
+        generator = replace(generator, region_epsilon=region_epsilon)
     cams = CamSettings(size=size, background_score=background_score)
     return PipelineSettings(
         prompts=prompts,

@@ -124,6 +124,16 @@ def test_one_label_for_all_images(cams, folder, kind):
 
 
 @BOTH
+def test_only_the_true_class_order_is_said(cams, kind):
+    done = cams("images", *learned(kind), "--out", "masks")
+    assert re.findall(r"\d+ classes, in the order of [\w./]+", done.stderr) == [
+        f"4 classes, in the order of {learned(kind)[1]}"
+    ]
+    assert "read as list-column CSV" in done.stderr
+    assert "3 classes, in the order of sorted names; --classes" in cams("images", "--out", "seeds").stderr
+
+
+@BOTH
 def test_a_label_that_it_does_not_know_is_refused(cams, folder, kind):
     done = cams("images/b.jpg", "--label", "boot", *learned(kind), "--out", "masks")
     assert done.exit_code == 1

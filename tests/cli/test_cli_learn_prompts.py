@@ -1,6 +1,7 @@
 """`semples learn-prompts` from end to end on the small photos: from CAMs, from scratch, presets, what it refuses."""
 
 import json
+import os
 import re
 import shutil
 
@@ -9,6 +10,7 @@ from small_world import CLASSES, PHOTOS
 from typer.testing import CliRunner
 
 from semples_cli.artifacts.cam_store import find_cams
+from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.artifacts.generator_file import read_generator
 from semples_cli.artifacts.prompts_file import read_prompt_training, read_prompts
 from semples_cli.cli.app import app
@@ -71,6 +73,7 @@ def test_json_is_one_document_on_stdout(learn):
         "classes": list(CLASSES),
         "prompt_length": 2,
         "unlearned_classes": [],
+        "stopped_epoch": None,
     }
 
 
@@ -99,6 +102,32 @@ def test_options_reach_the_settings(learn, folder):
     for name, value in {"--prompt-length": "2", "--epochs": "1", **options}.items():
         assert str(settings[name[2:].replace("-", "_")]) == value
     assert len(read_prompt_training(folder / "prompts.safetensors").curves["loss"]) == 2  # five pairs, three a step
+
+
+def test_patience_stops_on_a_plateau_and_says_so(learn, folder):
+    still = ["--learning-rate", "1e-9", "--prompt-length", "2", "--size", "32", "--epochs", "50", "--patience", "2"]
+    done = learn("images", "--cams", "masks", "--json", small=still)
+    assert done.exit_code == 0, done.stderr
+    stopped = json.loads(done.stdout)["stopped_epoch"]
+    assert 2 < stopped < 50
+    assert f"the loss of the prompts fell no more: stopped after epoch {stopped} of 50, as asked" in done.stderr
+    settings = read_prompts(folder / "prompts.safetensors").settings
+    assert (settings["plateau_epochs"], settings["stopped_epoch"]) == (2, stopped)
+
+
+def test_without_patience_the_prompts_are_trained_to_the_end(learn, folder):
+    still = ["--learning-rate", "1e-9", "--prompt-length", "2", "--size", "32", "--epochs", "6"]
+    assert "stopped" not in learn("images", "--cams", "masks", small=still).stderr
+    assert len(read_prompt_training(folder / "prompts.safetensors").curves["loss"]) == 6
+
+
+def test_region_epsilon_is_that_of_the_generator(learn, folder):
+    done = learn("images", "--out", "new/prompts.safetensors", "--region-epsilon", "1e6")
+    assert done.exit_code == 0, done.stderr
+    assert read_generator(folder / "new/generator_matched.safetensors").settings["region_epsilon"] == 1e6
+    assert read_prompts(folder / "new/prompts.safetensors").settings["region_epsilon"] == 1e-4
+    assert "the ε of 1e+06 damps to less than half" in done.stderr
+    assert "train with a smaller --region-epsilon" in done.stderr
 
 
 @pytest.mark.parametrize("preset", sorted(PROMPT_PRESETS))
@@ -165,6 +194,9 @@ def test_a_bad_row_is_listed_and_exits_3_and_the_rest_is_learned_from(learn, fol
         (["--start", "zero"], 2, "choose one of uniform, tokens"),
         (["--learning-rate", "0"], 2, "above 0"),
         (["--batch-size", "0"], 2, "1 or more"),
+        (["--patience", "-1"], 2, "--patience"),
+        (["--region-epsilon", "0.01"], 2, "which --cams does without: leave --region-epsilon out"),
+        (["--out", "generator_initial.safetensors"], 2, "give the prompts another one, by --out"),
         (["--cams", "images"], 1, "no CAMs here"),
         (["--cams", "nowhere"], 1, "no CAMs here"),
         (["--out", "images"], 2, "this is a folder"),
@@ -179,6 +211,14 @@ def test_what_does_not_go_is_refused_and_nothing_is_written(learn, folder, args,
     assert message in re.sub(r"[\s│]+", " ", done.stderr)
     assert "Traceback" not in done.output
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_second_run_is_told_who_writes_the_file(learn, folder):
+    with lock_file(folder / "prompts.safetensors"):
+        done = learn("images", "--cams", "masks")
+    assert done.exit_code == 1
+    assert f"prompts.safetensors: another semples run (process {os.getpid()}) is writing here" in done.stderr
+    assert not list(folder.glob("prompts*"))
 
 
 def test_cams_of_other_classes_are_refused(learn, folder):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from semples_cli.cli.learned import LearnedFile
-from semples_cli.data.dataset import Dataset
+from semples_cli.data.dataset import Dataset, load_dataset
 from semples_cli.errors import DataError, EngineError, SettingsError
 from semples_cli.types import ClassSet, PromptSet, Sample
 
@@ -87,6 +87,24 @@ def test_class_numbers_are_those_of_the_file(capsys):
     assert [sample.class_indices for sample in taken.samples] == [(1, 4), ()]  # dog and boat
     assert (taken.class_set, taken.unlabelled) == (OTHER_ORDER, ("c",))
     assert "4 classes, in the order of p.safetensors" in capsys.readouterr().err
+
+
+def test_one_class_order_is_said_and_it_is_the_true_one(tmp_path, capsys):
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "labels.csv").write_text("image,labels\na.jpg,cat\na.jpg,dgo|dog\ngone.jpg,dog\n")
+    read = load_dataset([tmp_path])
+    assert "classes, in the order of sorted names" in read.notes[-1]
+    brought = replace(dataset("boat", "cat", "dog"), notes=read.notes, problems=(("labels.csv:3", "unknown 'dgo'"),))
+    learned_on().take_dataset(brought)
+    said = capsys.readouterr().err
+    assert said.index("read as list-column CSV") < said.index("4 classes, in the order of p.safetensors")
+    assert "unknown 'dgo'" in said
+    assert said.count("in the order of") == 1
+
+
+def test_a_dataset_without_any_labelled_image_is_refused():
+    with pytest.raises(DataError, match="no image has a label: 1 images"):
+        learned_on().take_dataset(replace(dataset("boat", "cat", "dog"), samples=()))
 
 
 def test_a_label_that_the_file_does_not_have_is_refused():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from semples_cli.artifacts.prompts_file import write_prompts
+from semples_cli.artifacts.prompts_file import PromptTraining, write_prompts
 from semples_cli.cli.app import app
 from semples_cli.steps import describe_prompts as step
 from semples_cli.steps.describe_prompts import PromptDescription, describe_prompts
@@ -62,7 +62,13 @@ def test_json_holds_what_the_step_found(show, prompts, clip_engine):
     assert done.exit_code == 0, done.stderr
     document = json.loads(done.stdout)
     boat, cat = document.pop("prompts")
-    assert document == {"file": "prompts.safetensors", "clip": prompts.clip_name, "prompt_length": 3}
+    assert document == {
+        "file": "prompts.safetensors",
+        "clip": prompts.clip_name,
+        "prompt_length": 3,
+        "settings": prompts.settings,
+        "loss_by_epoch": [],
+    }
     described = describe_prompts(prompts, clip_engine, NOUNS, top=2)
     for shown, each in zip((boat, cat), described, strict=True):
         assert shown["class"] == each.class_name
@@ -74,6 +80,17 @@ def test_json_holds_what_the_step_found(show, prompts, clip_engine):
         assert shown["own_similarity"] == pytest.approx(each.own_similarity, abs=1e-6)
         assert shown["describes_own_class"] is each.describes_own_class
     assert (boat["learned"], cat["learned"]) == (True, False)
+
+
+def test_json_tells_how_the_prompts_were_learned(show, folder, prompts):
+    settings = {**prompts.settings, "num_pairs": 3, "batch_size": 2, "lambda_t": 0.5, "stopped_epoch": 2}
+    training = PromptTraining({"loss": [3.0, 6.0, 2.0, float("nan")]}, "f")
+    write_prompts(folder / "prompts.safetensors", replace(prompts, settings=settings), training)
+    done = show("--json")
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["settings"] == settings
+    assert document["loss_by_epoch"] == [4.0, None]
 
 
 def test_the_table_shows_every_class_its_nouns_and_that_it_was_not_learned(show):

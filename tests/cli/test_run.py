@@ -5,16 +5,20 @@ import re
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from small_world import CLASSES, CLIP_CONFIG, PHOTOS
 from typer.testing import CliRunner
 
+from semples_cli.artifacts.cam_store import find_cams, read_cam
 from semples_cli.artifacts.generator_file import read_generator
 from semples_cli.artifacts.mask_png import find_masks
 from semples_cli.artifacts.prompts_file import read_prompts
 from semples_cli.artifacts.run_folder import read_run_record
 from semples_cli.cli.app import app
+from semples_cli.cli.run import cam_flags
 from semples_cli.config import CRF_PRESETS, PROMPT_PRESETS
+from semples_cli.steps.pipeline_settings import pipeline_settings
 
 WIDE = {"COLUMNS": "300", "TERM": "dumb"}
 SMALL = ["--device", "cpu", "--precision", "fp32", "--size", "32", "--epochs", "1", "--workers", "1"]
@@ -88,6 +92,29 @@ def test_it_ends_with_a_table_and_with_what_to_do_next(run, folder):
     assert set(find_masks(folder / "new")) == set(PHOTOS)
 
 
+def test_the_advice_makes_the_very_maps_of_the_preset(run, folder):
+    """The size, the scales and flips of the preset and the background score are part of it."""
+    done = run("images", "--out", "out", "--preset", "voc12", "--background-score", "0.3")
+    assert done.exit_code == 0, done.stderr
+    (advice,) = re.findall(r"semples (cams NEW/ .*)", done.stderr)
+    assert "--size 32 --scales 1.0,1.2 --background-score 0.3 --flips --out OUT" in advice
+    followed = advice.replace("NEW/", "images").replace("--out OUT", "--out new").split()
+    assert CliRunner().invoke(app, [*followed, "--device", "cpu", "--precision", "fp32"]).exit_code == 0
+    ours, theirs = find_cams(folder / "new"), find_cams(folder / "out/refined")
+    for sample_id in PHOTOS:
+        made, expected = (read_cam(paths[sample_id], sample_id).scores for paths in (ours, theirs))
+        np.testing.assert_array_equal(made, expected)
+        masks = [(folder / name / f"{sample_id}.png").read_bytes() for name in ("new", "out/refined")]
+        assert masks[0] == masks[1]
+
+
+def test_the_advice_leaves_out_what_is_usual():
+    assert cam_flags(pipeline_settings().generator_cams) == []
+    assert cam_flags(pipeline_settings("coco14").generator_cams) == ["--scales 1.0,0.8,1.2", "--flips"]
+    changed = pipeline_settings(size=320, background_score=0.25).generator_cams
+    assert cam_flags(changed) == ["--size 320", "--background-score 0.25"]
+
+
 def test_a_second_run_keeps_everything_and_says_so(run):
     run("images", "--out", "out")
     again = run("images", "--out", "out")
@@ -110,13 +137,14 @@ def test_json_is_one_document_on_stdout(run):
 
 
 def test_options_reach_the_stages(run, folder):
-    done = run("images", "--out", "out", "--background-score", "0.6", "--preset", "coco14", "--limit", "3")
+    changes = ["--background-score", "0.6", "--region-epsilon", "0.01"]
+    done = run("images", "--out", "out", *changes, "--preset", "coco14", "--limit", "3")
     assert done.exit_code == 0, done.stderr
     prompts = read_prompts(folder / "out/prompts.safetensors").settings
     wanted = replace(PROMPT_PRESETS["coco14"], epochs=1)
     assert (prompts["epochs"], prompts["lambda_t"], prompts["start"]) == (1, wanted.lambda_t, wanted.start)
     generator = read_generator(folder / "out/refined/.semples/generator.safetensors").settings
-    assert (generator["epochs"], generator["pooling"]) == (1, "avg")
+    assert (generator["epochs"], generator["pooling"], generator["region_epsilon"]) == (1, "avg", 0.01)
     seeds, refined, crf = (read_run_record(folder / "out" / name)["settings"] for name in STAGES[1:])
     assert (seeds["size"], seeds["background_score"], seeds["background_words"]) == (32, 0.6, [])
     assert (refined["scales"], refined["flips"], refined["background_score"]) == ([1.0, 0.8, 1.2], True, 0.6)
@@ -170,6 +198,7 @@ def test_a_bad_row_ends_with_3_and_the_rest_is_done(run, folder):
         (["--epochs", "0"], "--epochs"),
         (["--workers", "0"], "--workers"),
         (["--background-score", "2"], "it lies in [0, 1]"),
+        (["--region-epsilon", "-1"], "region epsilon -1.0: 0 or more"),
         (["--data", "images"], "both images and --data"),
         (["--out", "images"], "choose another folder"),
     ],

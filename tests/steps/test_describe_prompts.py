@@ -1,11 +1,14 @@
 """Prompts that are made of a real word's tokens are described by that word; what is warned of and what is not."""
 
+import json
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from semples_cli.artifacts.prompts_file import NO_TRAINING, PromptTraining
 from semples_cli.engine.prompts import PromptEncoder
 from semples_cli.errors import SettingsError
 from semples_cli.steps import describe_prompts as module
@@ -14,6 +17,7 @@ from semples_cli.steps.describe_prompts import (
     PromptDescription,
     describe_prompts,
     descriptions_as_dict,
+    training_as_dict,
 )
 from semples_cli.types import PromptSet
 
@@ -200,3 +204,31 @@ def test_descriptions_as_json_values():
             },
         ]
     }
+
+
+LOSSES = [1.0, 4.0, 0.0, -1.0, math.inf, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("facts", "losses", "means"),
+    [
+        ({"num_pairs": 3, "batch_size": 2}, LOSSES, [2.0, -1 / 3, None]),
+        ({"num_pairs": 9, "batch_size": 3}, LOSSES[:3], [5 / 3]),
+        ({"num_pairs": 1, "batch_size": 128}, LOSSES[:2], [1.0, 4.0]),
+        ({"num_pairs": 3, "batch_size": 2}, [], []),
+        ({"num_pairs": 3}, LOSSES, []),
+        ({"batch_size": 2}, LOSSES, []),
+        ({"num_pairs": 0, "batch_size": 2}, LOSSES, []),
+        ({"num_pairs": 3, "batch_size": "2"}, LOSSES, []),
+    ],
+)
+def test_the_training_as_json_values(prompts_of, facts, losses, means):
+    prompts = prompts_of("sea", settings={"seed": 4, **facts})
+    described = training_as_dict(prompts, PromptTraining({"loss": losses}))
+    assert described["settings"] == {"seed": 4, **facts}
+    assert described["loss_by_epoch"] == [mean if mean is None else pytest.approx(mean) for mean in means]
+    json.dumps(described, allow_nan=False)
+
+
+def test_prompts_that_were_not_trained_have_no_loss(prompts_of):
+    assert training_as_dict(prompts_of("sea"), NO_TRAINING) == {"settings": {}, "loss_by_epoch": []}

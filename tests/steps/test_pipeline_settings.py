@@ -28,8 +28,10 @@ def test_the_published_crf_of_semples_goes_with_the_published_presets():
 
 
 def test_what_concerns_several_stages_is_changed_in_all():
-    settings = pipeline_settings(size=64, epochs=3, background_score=0.2)
+    settings = pipeline_settings(size=64, epochs=3, background_score=0.2, region_epsilon=0.01)
     assert settings.prompts.epochs == settings.generator.epochs == 3
+    assert settings.generator.region_epsilon == 0.01
+    assert settings.prompts.region_epsilon == PROMPT_PRESETS["own"].region_epsilon  # another one, of finished maps
     for cams in (settings.cams, settings.generator_cams):
         assert (cams.size, cams.background_score) == (64, 0.2)
 
@@ -40,6 +42,7 @@ def test_what_concerns_several_stages_is_changed_in_all():
         ({"preset": "best"}, "preset 'best': choose one of own, voc12, coco14"),
         ({"epochs": 0}, "1 or more"),
         ({"size": 0}, "1 or more"),
+        ({"region_epsilon": -1.0}, "0 or more"),
         ({"background_score": 2}, "it lies in"),
     ],
 )
