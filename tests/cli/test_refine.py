@@ -9,6 +9,7 @@ import pytest
 from small_world import PHOTOS
 from typer.testing import CliRunner
 
+from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.artifacts.generator_file import read_generator
 from semples_cli.artifacts.mask_png import find_masks
 from semples_cli.artifacts.prompts_file import write_prompts
@@ -72,6 +73,27 @@ def test_the_example_of_the_help_runs(folder, clip_dir):
     assert read_run_record(folder / "refined")["command"] == "refine"
 
 
+def test_maps_that_epsilon_damps_are_said_with_the_option_that_helps(refine):
+    damped = refine("images", "--out", "out", "--region-epsilon", "1e6")
+    assert damped.exit_code == 0, damped.stderr
+    assert "train with a smaller --region-epsilon" in damped.stderr
+    assert "--region-epsilon" not in refine("images", "--out", "out", "--region-epsilon", "1e-9").stderr
+
+
+def test_only_the_true_class_order_is_said(refine):
+    said = refine("images", "--out", "out").stderr
+    assert re.findall(r"in the order of [\w. ]+", said) == ["in the order of prompts.safetensors"]
+
+
+def test_a_training_that_another_run_is_at_is_left_to_it(refine, folder):
+    with lock_file(folder / "out/.semples/generator.safetensors"):
+        done = refine("images", "--out", "out")
+    assert done.exit_code == 1
+    assert "generator.safetensors: another semples run (process" in done.stderr
+    assert refine("images", "--out", "out").exit_code == 0
+    assert not list(folder.rglob("*.lock"))
+
+
 def test_classes_are_those_of_the_prompts(refine, folder):
     assert refine("images", "--out", "out").exit_code == 0
     assert read_run_record(folder / "out")["classes"]["names"] == list(CLASS_SET.names)
@@ -96,9 +118,11 @@ def test_a_second_run_keeps_everything(refine):
 
 def test_options_reach_the_training_and_the_cams(refine, folder):
     options = ["--lambda-b", "0.5", "--lambda-r", "0", "--seed", "9", "--scales", "1.0,0.5", "--flips"]
+    options += ["--region-epsilon", "0.01"]
     assert refine("images", "--out", "out", "--background-score", "0.6", "--micro-batch", "1", *options).exit_code == 0
     settings = read_generator(folder / "out/.semples/generator.safetensors").settings
     assert (settings["lambda_b"], settings["lambda_r"], settings["seed"], settings["epochs"]) == (0.5, 0, 9, 1)
+    assert settings["region_epsilon"] == 0.01
     cams = read_run_record(folder / "out")["settings"]
     assert (cams["scales"], cams["flips"], cams["background_score"]) == ([1.0, 0.5], True, 0.6)
 
@@ -126,6 +150,7 @@ def test_initial_weights_may_lie_elsewhere(refine, folder):
         (["--preset", "best"], 2, "choose one of own, voc12, coco14"),
         (["--scales", "big"], 2, "give numbers with commas"),
         (["--lambda-r", "-1"], 2, "lambda_b and lambda_r: 0 or more"),
+        (["--region-epsilon", "-1"], 2, "region epsilon -1.0: 0 or more"),
         (["--model", "ViT-L-14"], 2, "leave --model out"),
         (["--preset", "coco14"], 2, "give the preset that it was trained with"),
     ],

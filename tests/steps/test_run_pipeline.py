@@ -8,6 +8,7 @@ from generator_files import CLASS_SET, samples_of
 from generator_files import SETTINGS as GENERATOR_SETTINGS
 from small_world import PHOTOS
 
+from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.artifacts.generator_file import read_generator
 from semples_cli.artifacts.mask_png import find_masks, read_mask
 from semples_cli.artifacts.prompts_file import read_prompts
@@ -257,3 +258,12 @@ def test_two_runs_do_not_write_into_one_folder(pipeline):
     with lock_run(RunFolder(pipeline.out).lock), pytest.raises(ArtifactError, match="another semples run"):
         pipeline()
     assert is_untouched(pipeline.out)
+
+
+def test_prompts_that_a_run_of_their_own_learns_are_left_to_it(pipeline):
+    message = r"prompts.safetensors: another semples run \(process \d+\) is writing here"
+    with lock_file(pipeline.out / "prompts.safetensors"), pytest.raises(ArtifactError, match=message):
+        pipeline()
+    assert is_untouched(pipeline.out)
+    pipeline()
+    assert not list(pipeline.out.rglob("*.lock"))
