@@ -188,7 +188,7 @@ class PromptSettings:
     batch_size: int = 128
     learning_rate: float = 0.1
     weight_decay: float = 0.03
-    lambda_t: float = 0.3
+    lambda_t: float = 0.1
     repulsion: str = "log-one-minus-s"
     similarity: str = "half"
     start: str = "tokens"
@@ -231,6 +231,7 @@ class GeneratorSettings:
     Attributes:
         reduction: r of the attention fusion (WeakTr, Zhu et al. 2023, arXiv 2304.01184).
         pooling: 'max' or 'avg': how the fusion sums up the per-head features over the patches.
+        residual: r, what a patch keeps of its own evidence beside what attention brings it; 0: nothing.
         epochs: Passes over the labelled images, of each stage.
         batch_size: Images a step.
         micro_batch: Images that go through CLIP at once; gradients are added up; halved when memory runs out.
@@ -241,22 +242,25 @@ class GeneratorSettings:
         lambda_r: Weight of the refinement loss.
         similarity: As in PromptSettings.
         region_epsilon: ε of the min-max of the maps that cut the regions.
+        region_sharpness: β of a sigmoid that pushes those maps to 0 and 1 before they cut; 0: as published, none.
         crop_scale: Share of the image that an augmented view shows at least, in (0, 1].
         seed: Seeds first weights, order and views.
     """
 
     reduction: int = 8
     pooling: str = "max"
+    residual: float = 1.0
     epochs: int = 60
     batch_size: int = 64
     micro_batch: int = 64
     initial_learning_rate: float = 4e-3
     learning_rate: float = 4e-3
     weight_decay: float = 0.03
-    lambda_b: float = 2.4
-    lambda_r: float = 0.05
+    lambda_b: float = 0.3
+    lambda_r: float = 0.1
     similarity: str = "half"
     region_epsilon: float = 0.1
+    region_sharpness: float = 8.0
     crop_scale: float = 0.5
     seed: int = 504
 
@@ -268,6 +272,7 @@ class GeneratorSettings:
         )
         _require(min(self.initial_learning_rate, self.learning_rate) > 0, "learning rates: above 0")
         _require(min(self.lambda_b, self.lambda_r) >= 0, "lambda_b and lambda_r: 0 or more")
+        _require(min(self.residual, self.region_sharpness) >= 0, "residual and region sharpness: 0 or more")
         _require(
             self.similarity in SIMILARITIES, f"similarity {self.similarity!r}: choose one of {', '.join(SIMILARITIES)}"
         )
@@ -277,7 +282,9 @@ class GeneratorSettings:
 
 GENERATOR_PRESETS: dict[str, GeneratorSettings] = {
     "own": GeneratorSettings(),
-    "voc12": GeneratorSettings(learning_rate=5.12e-4, similarity="clamp", crop_scale=0.08),
+    "voc12": GeneratorSettings(
+        learning_rate=5.12e-4, lambda_b=2.4, lambda_r=0.05, similarity="clamp", region_sharpness=0.0, crop_scale=0.08
+    ),
     "coco14": GeneratorSettings(
         pooling="avg",
         reduction=4,
@@ -286,6 +293,7 @@ GENERATOR_PRESETS: dict[str, GeneratorSettings] = {
         lambda_b=0.75,
         lambda_r=0.2,
         similarity="clamp",
+        region_sharpness=0.0,
         crop_scale=0.08,
     ),
 }

@@ -33,7 +33,7 @@ class GeneratorWeights:
         clip_name: Model name of the CLIP.
         weights_hash: SHA-256 of its weights.
         quick_gelu: Its activation.
-        shape: What the layers are made of: width, num_layers, num_heads, reduction, pooling.
+        shape: What the layers are made of: width, num_layers, num_heads, reduction, pooling, residual.
         tensors: float32 arrays by parameter name.
         settings: What it was trained with, as JSON values.
         curves: Terms of the loss at every step.
@@ -46,7 +46,7 @@ class GeneratorWeights:
     clip_name: str
     weights_hash: str
     quick_gelu: bool
-    shape: Mapping[str, int | str]
+    shape: Mapping[str, int | float | str]
     tensors: Mapping[str, FloatArray]
     settings: Mapping[str, object] = field(default_factory=dict)
     curves: Mapping[str, list[float]] = field(default_factory=dict)

@@ -19,10 +19,10 @@ DEMO_CAM_SETTINGS = CamSettings(
     batch_size=32,
 )
 DEMO_GENERATOR_CAM_SETTINGS = CamSettings(
-    size=64, scales=(0.75, 1.0, 1.5), flips=True, background_score=0.65, affinity_layers="none", batch_size=32
+    size=64, scales=(0.75, 1.0, 1.5), flips=True, background_score=0.6, affinity_layers="none", batch_size=32
 )
 DEMO_GENERATOR_SETTINGS = GeneratorSettings(
-    epochs=8, batch_size=16, micro_batch=16, initial_learning_rate=0.02, learning_rate=0.3, lambda_r=0.5
+    epochs=8, batch_size=16, micro_batch=16, initial_learning_rate=0.02, learning_rate=0.1
 )
 DEMO_PROMPT_SETTINGS = PromptSettings(prompt_length=10, epochs=30, batch_size=64)
 

@@ -19,7 +19,7 @@ from semples_cli.engine.generators.protocol import MaskGenerator
 from semples_cli.engine.region_features import encode_regions
 from semples_cli.engine.training_batches import ViewBatch
 from semples_cli.functional.losses import pull_loss, push_loss, refinement_loss, similarity
-from semples_cli.functional.regions import cut_regions, region_maps
+from semples_cli.functional.regions import cut_regions, region_maps, sharpen_maps
 
 
 class Objective(Protocol):
@@ -118,6 +118,7 @@ class RegionObjective:
         pixels = batch.pixels.to(self._engine.device)
         fine = generator.class_maps(pixels, columns).fine[rows, slots]
         maps = region_maps(fine, (pixels.shape[-2], pixels.shape[-1]), self._settings.region_epsilon)
+        maps = sharpen_maps(maps, self._settings.region_sharpness)
         features = encode_regions(self._engine, torch.cat(cut_regions(pixels[rows], maps)))
         foreground, background = features.chunk(2)
         labels = self._labels[classes]

@@ -1,7 +1,8 @@
 """Training-free CAMs: softmax-GradCAM at CLIP's last block, spread by its own attention (CLIP-ES, Lin et al. 2023).
 
 What competes with the classes of an image: hand-written background words, or, our own combination, the learned prompts
-of those classes.
+of all classes. The prompts of its own classes alone would be too few: even the true words for those backgrounds, used
+that way, were worse than no words (docs/results.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,7 +58,7 @@ class SeedGenerator(CamMaker):
             engine: A built CLIP.
             class_set: The classes.
             settings: How CAMs are made; with `prompts`, its background words are not used.
-            prompts: Learned prompts: those of an image's classes compete there.
+            prompts: Learned prompts: the usable ones of all classes compete in every image.
 
         Raises:
             SettingsError: The affinity layers do not go with the model.
@@ -131,5 +132,5 @@ class SeedGenerator(CamMaker):
         competing[:, self._num_classes :] = True
         competing.scatter_(1, targets, True)
         if self._usable is not None:
-            competing[:, self._num_classes :] = competing[:, : self._num_classes] & self._usable
+            competing[:, self._num_classes :] = self._usable
         return targets.to(self._engine.device), competing.to(self._engine.device)

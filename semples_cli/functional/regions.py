@@ -32,6 +32,27 @@ def region_maps(maps: torch.Tensor, size: tuple[int, int], epsilon: float) -> to
     return min_max(resized, epsilon)
 
 
+def sharpen_maps(maps: torch.Tensor, sharpness: float) -> torch.Tensor:
+    r"""Push maps to 0 and 1, one half the border, so that what is cut away hardly shows in a region any more.
+
+    .. math:: \sigma(\beta (M - \tfrac12))
+
+    CLIP recognises at half the contrast what a soft map only dims.
+
+    Args:
+        maps: (N, H, W) in [0, 1].
+        sharpness: β; 0 leaves the maps as they are.
+
+    Returns:
+        (N, H, W) in (0, 1); differentiable.
+
+    Example:
+        >>> sharpen_maps(torch.tensor([[[0.0, 0.5, 1.0]]]), 8.0)
+        tensor([[[0.0180, 0.5000, 0.9820]]])
+    """
+    return maps if sharpness == 0 else torch.sigmoid(sharpness * (maps - 0.5))
+
+
 def cut_regions(pixels: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     r"""Foreground region :math:`M \odot X` and background region :math:`(1 - M) \odot X`.
 

@@ -18,7 +18,7 @@ from semples_cli.engine.clip import ClipEngine
 from semples_cli.types import ClassSet
 
 # Raise it whenever the same input and settings would give another CAM or mask: older items are then redone.
-STEP_VERSION = 1
+STEP_VERSION = 2
 
 LONGEST_SHOWN = 24
 

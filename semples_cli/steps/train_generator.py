@@ -24,12 +24,12 @@ from semples_cli.steps.training_images import training_fingerprint, training_ima
 from semples_cli.types import ClassSet, Progress, PromptSet, Sample
 
 # Raise it whenever the same input and settings would give other weights: older files are then trained again.
-STEP_VERSION = 1
+STEP_VERSION = 2
 
 DEFAULT_SETTINGS = GeneratorSettings()
 
-_ALL = ("reduction", "pooling", "epochs", "batch_size", "weight_decay", "crop_scale", "seed")
-_REGIONS = ("learning_rate", "lambda_b", "similarity", "region_epsilon")
+_ALL = ("reduction", "pooling", "residual", "epochs", "batch_size", "weight_decay", "crop_scale", "seed")
+_REGIONS = ("learning_rate", "lambda_b", "similarity", "region_epsilon", "region_sharpness")
 # What each stage reads and its result depends on; the micro-batch moves the last bits only.
 _STAGE_SETTINGS = {
     "initial": (*_ALL, "initial_learning_rate"),
@@ -136,12 +136,13 @@ def _start(
     if weights.stage != "initial":
         msg = f"{initial}: these are the weights of stage {weights.stage!r}; give those of 'initial'"
         raise SettingsError(msg)
-    wanted = {"reduction": settings.reduction, "pooling": settings.pooling}
-    if any(weights.shape[name] != value for name, value in wanted.items()):
-        msg = (
-            f"{initial}: trained with reduction {weights.shape['reduction']} and pooling {weights.shape['pooling']}, "
-            f"not with {settings.reduction} and {settings.pooling}; give the preset that it was trained with"
+    wanted = {"reduction": settings.reduction, "pooling": settings.pooling, "residual": settings.residual}
+    found = {name: weights.shape.get(name, 0.0) for name in wanted}
+    if found != wanted:
+        differing = ", ".join(
+            f"{name} {found[name]}, not {wanted[name]}" for name in wanted if found[name] != wanted[name]
         )
+        msg = f"{initial}: trained with {differing}; give the preset that it was trained with, or train it anew"
         raise SettingsError(msg)
     return generator, {"initial": weights.sha256}
 

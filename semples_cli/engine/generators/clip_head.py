@@ -1,10 +1,14 @@
 """The default mask generator: a trained class head and attention fusion on the frozen image tower of CLIP.
 
-Source of the fusion: WeakTr (Zhu et al. 2023, arXiv 2304.01184, section 3.2). CLIP has no class tokens, so that there
-is no cross attention: M = A_p · ReLU(convolution).
+Sources: the fusion is WeakTr's (Zhu et al. 2023, arXiv 2304.01184, section 3.2). CLIP has no class tokens, so there is
+no cross attention: M = (A_p + r I) · ReLU(convolution). r I, what a patch keeps of its own evidence, stands for the
+residual connections of the tower, as in attention rollout (Abnar & Zuidema 2020, arXiv 2005.00928); r = 0 is WeakTr's
+form. docs/decisions/0007 says what it is worth.
 
 Letters: B images, L layers, H heads, W tower width, d = W / H, F classes, K classes asked for, P = h·w patches.
 """
+
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +18,12 @@ from semples_cli.config import GeneratorSettings
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.generators.protocol import ClassMaps
 from semples_cli.engine.tower_features import TowerFeatures, read_tower
+
+BACKWARD_SLOPE = 0.1
+"""Share of the gradient that passes a ReLU whose input is below 0."""
+
+KEPT_ATTENTION = 2**28
+"""Bytes of attention maps that a training step may keep, to be faster."""
 
 
 class AttentionFusion(nn.Module):
@@ -54,22 +64,32 @@ class ClipHead(nn.Module):
     Attributes:
         pooling: 'max' or 'avg': how the head features that it reads are pooled.
         num_classes: F.
+        residual: r, what a patch keeps of its own evidence beside what attention brings it.
         shape: The arguments that it was made with, but the number of classes.
     """
 
     def __init__(
-        self, width: int, num_layers: int, num_heads: int, num_classes: int, reduction: int = 8, pooling: str = "max"
+        self,
+        width: int,
+        num_layers: int,
+        num_heads: int,
+        num_classes: int,
+        reduction: int = 8,
+        pooling: str = "max",
+        residual: float = 0.0,
     ) -> None:
         """Make the layers with torch's own random start."""
         super().__init__()
         self.pooling = pooling
         self.num_classes = num_classes
-        self.shape: dict[str, int | str] = {
+        self.residual = residual
+        self.shape: dict[str, int | float | str] = {
             "width": width,
             "num_layers": num_layers,
             "num_heads": num_heads,
             "reduction": reduction,
             "pooling": pooling,
+            "residual": residual,
         }
         self.head = nn.Conv2d(width, num_classes, kernel_size=3, padding=1)
         self.fusion = AttentionFusion(width // num_heads, num_layers, num_heads, reduction)
@@ -80,9 +100,10 @@ class ClipHead(nn.Module):
         patches = features.patches.transpose(1, 2).reshape(len(features.patches), -1, h, w)
         coarse: torch.Tensor = self.head(patches)
         wanted = coarse if columns is None else coarse[torch.arange(len(coarse))[:, None], columns]
+        evidence = rectify(wanted)
         weights = self.fusion(features.head_features)
-        fine = spread(wanted.relu().flatten(2).transpose(1, 2), features.queries, features.keys, weights)
-        return ClassMaps(coarse, fine.transpose(1, 2).reshape(*wanted.shape))
+        fine = spread(evidence.flatten(2).transpose(1, 2), features.queries, features.keys, weights)
+        return ClassMaps(coarse, fine.transpose(1, 2).reshape(*wanted.shape) + self.residual * evidence)
 
 
 class ClipGenerator:
@@ -109,17 +130,58 @@ def build_clip_head(engine: ClipEngine, num_classes: int, settings: GeneratorSet
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         return ClipHead(
-            engine.width, engine.num_layers, engine.num_heads, num_classes, settings.reduction, settings.pooling
+            engine.width,
+            engine.num_layers,
+            engine.num_heads,
+            num_classes,
+            settings.reduction,
+            settings.pooling,
+            settings.residual,
         )
 
 
+class _Rectify(torch.autograd.Function):
+    """ReLU forward; backward, a share of the gradient passes where it cuts."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
+        ctx.save_for_backward(values)
+        return values.relu()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
+        (values,) = ctx.saved_tensors
+        return torch.where(values > 0, gradients[0], BACKWARD_SLOPE * gradients[0])
+
+
+def rectify(values: torch.Tensor) -> torch.Tensor:
+    """ReLU whose backward pass has the slope of a leaky ReLU.
+
+    A class whose logits fall below 0 everywhere would get no gradient any more, and stay without a map for good.
+
+    Args:
+        values: Of any shape.
+
+    Returns:
+        max(values, 0). The gradient is 1 above 0 and BACKWARD_SLOPE elsewhere.
+
+    Example:
+        >>> rectify(torch.tensor([-2.0, 3.0]))
+        tensor([0., 3.])
+    """
+    result: torch.Tensor = _Rectify.apply(values)  # type: ignore[no-untyped-call]
+    return result
+
+
 def spread(maps: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    r"""Maps spread by the weighted mean of all attention maps, none of which is ever built.
+    r"""Maps spread by the weighted mean of all attention maps.
 
     .. math:: M = \frac{1}{LH} \sum_{l,h} w_{lh} A_{lh} C, \quad A_{lh} = \mathrm{softmax}(q_{lh} k_{lh}^T)
 
-    A · C is attention with the map as its value, where the class token's value is 0: exact, and as cheap as the tower's
-    own attention. The patches of A are what remains of a softmax over all tokens; their sum stays below 1.
+    Without gradients, or where the maps are many, none of them is ever built: A · C is attention with the map as its
+    value, where the class token's value is 0; exact, and as cheap as the tower's own attention. A training step with
+    few of them builds each once and keeps it for the backward pass, which is then a matrix product. The patches of A
+    are what remains of a softmax over all tokens; their sum stays below 1.
 
     Args:
         maps: (B, P, K), the C above.
@@ -130,15 +192,27 @@ def spread(maps: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor, weight
     Returns:
         (B, P, K); differentiable in maps and weights.
     """
-    num_layers, _, num_heads, _, head_width = queries.shape
+    num_layers, batch, num_heads, num_patches, _ = queries.shape
+    kept = num_layers * batch * num_heads * num_patches**2 * queries.element_size()
+    build = torch.is_grad_enabled() and maps.requires_grad and kept <= KEPT_ATTENTION
+    by_head = _spread_by_built if build else _spread_by_kernel
+    total = torch.zeros_like(maps)
+    for query, key, weight in zip(queries, keys, weights.unbind(1), strict=True):
+        total = total + torch.einsum("bhpk,bh->bpk", by_head(maps, query, key), weight)
+    return total / (num_layers * num_heads)
+
+
+def _spread_by_built(maps: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    """(B, H, P, K) of one layer, by its attention maps."""
+    attention = (query @ key.transpose(-1, -2)).softmax(dim=-1)[..., 1:]
+    return attention @ maps[:, None]
+
+
+def _spread_by_kernel(maps: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    """The same without any map, by torch's attention kernel."""
+    num_heads, head_width = query.shape[1], query.shape[-1]
     # As wide as the keys, because torch's fast CPU kernel takes no other: padded up to that, or cut into such slices.
     padded = functional.pad(maps, (0, -maps.shape[-1] % head_width, 1, 0))
-    fused = []
-    for value in torch.split(padded, head_width, dim=-1):
-        heads = value[:, None].expand(-1, num_heads, -1, -1)
-        total = torch.zeros_like(value[:, 1:])
-        for query, key, weight in zip(queries, keys, weights.unbind(1), strict=True):
-            spread_by_head = functional.scaled_dot_product_attention(query, key, heads, scale=1.0)
-            total = total + torch.einsum("bhpk,bh->bpk", spread_by_head, weight)
-        fused.append(total)
-    return torch.cat(fused, dim=-1)[..., : maps.shape[-1]] / (num_layers * num_heads)
+    values = (value[:, None].expand(-1, num_heads, -1, -1) for value in torch.split(padded, head_width, dim=-1))
+    spread_slices = [functional.scaled_dot_product_attention(query, key, value, scale=1.0) for value in values]
+    return torch.cat(spread_slices, dim=-1)[..., : maps.shape[-1]]
