@@ -1,11 +1,14 @@
 """The terms against accounts in float64 numpy written apart; parts of a batch add up to the whole."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 from training_world import NAMES, SETTINGS, labelled_images, make_generator
 
+from semples_cli.engine import generator_objectives
 from semples_cli.engine.generator_objectives import (
     BackgroundTexts,
     ClassificationObjective,
@@ -16,6 +19,7 @@ from semples_cli.engine.generator_training import encode_labels
 from semples_cli.engine.region_features import encode_regions
 from semples_cli.engine.training_batches import ViewBatch, ViewBatches
 from semples_cli.functional.losses import matching_loss
+from semples_cli.functional.regions import cut_regions, region_maps
 
 
 @pytest.fixture
@@ -50,15 +54,17 @@ def test_classification_against_a_plain_account(tiny_engine, generator, batch):
         assert float(terms[name].detach()) == pytest.approx(expected, rel=1e-5)
 
 
-def plain_terms(engine, generator, batch, epsilon, texts=None, usable=(True,) * 3):
-    """Pair by pair: map, resize with aligned corners, min-max, cut, encode, logarithm."""
+def plain_terms(engine, generator, batch, settings, texts=None, usable=(True,) * 3):
+    """Pair by pair: map, resize with aligned corners, min-max, sharpen, cut, encode, logarithm."""
     labels = encode_labels(engine, NAMES).numpy().astype(np.float64)
     found = {"foreground": [], "background": [], "refinement": [], "range": []}
     for image, indices in zip(batch.pixels, batch.class_indices, strict=True):
         fine = generator.class_maps(image[None]).fine[0].detach()
         for k in indices:
             large = functional.interpolate(fine[None, None, k - 1], size=64, mode="bilinear", align_corners=True)[0, 0]
-            cut = (large - large.min()) / (large.max() - large.min() + epsilon)
+            cut = (large - large.min()) / (large.max() - large.min() + settings.region_epsilon)
+            if settings.region_sharpness:
+                cut = 1 / (1 + torch.exp(-settings.region_sharpness * (cut - 0.5)))
             inside, outside = (
                 encode_regions(engine, (image * weight)[None])[0].detach().numpy().astype(np.float64)
                 for weight in (cut, 1 - cut)
@@ -78,12 +84,26 @@ def plain_terms(engine, generator, batch, epsilon, texts=None, usable=(True,) * 
 def test_regions_against_a_plain_account(tiny_engine, generator, batch, words, usable):
     texts = texts_of(tiny_engine, words, usable)
     objective = RegionObjective(tiny_engine, encode_labels(tiny_engine, NAMES), SETTINGS, texts)
-    assert dict(objective.weights) == {"foreground": 1.0, "background": 2.4, "range": 0.0, "refinement": 0.05}
+    assert dict(objective.weights) == {"foreground": 1.0, "background": 0.3, "range": 0.0, "refinement": 0.1}
     assert objective.num_items(batch) == 7
     terms = objective.terms(generator, batch)
-    expected = plain_terms(tiny_engine, generator, batch, SETTINGS.region_epsilon, texts.features, usable)
+    expected = plain_terms(tiny_engine, generator, batch, SETTINGS, texts.features, usable)
     for name, value in terms.items():
         assert float(value.detach()) == pytest.approx(expected[name], rel=1e-4, abs=1e-7)
+
+
+@pytest.mark.parametrize("sharpness", [0.0, 8.0])
+def test_maps_are_sharpened_before_they_cut(monkeypatch, tiny_engine, generator, batch, sharpness):
+    """0 is the published way; what goes into CLIP is looked at, for a random CLIP hardly tells regions apart."""
+    cut = []
+    monkeypatch.setattr(generator_objectives, "cut_regions", lambda x, maps: cut.append(maps) or cut_regions(x, maps))
+    settings = replace(SETTINGS, region_sharpness=sharpness)
+    RegionObjective(tiny_engine, encode_labels(tiny_engine, NAMES), settings).terms(generator, batch)
+    rows, slots, _, columns = _pairs(batch.class_indices)
+    soft = region_maps(generator.class_maps(batch.pixels, columns).fine[rows, slots], (64, 64), settings.region_epsilon)
+    expected = soft if sharpness == 0 else torch.sigmoid(8 * (soft - 0.5))
+    torch.testing.assert_close(cut[0], expected)
+    assert expected.max() > 0.6
 
 
 def test_without_texts_there_is_matching_alone(tiny_engine, generator, batch):

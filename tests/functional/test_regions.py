@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semples_cli.functional.regions import cut_regions, region_maps
+from semples_cli.functional.regions import cut_regions, region_maps, sharpen_maps
 
 
 def drawn(*shape, seed=0):
@@ -88,3 +88,27 @@ def test_gradients_are_those_of_finite_differences(which):
 def test_no_pair_is_no_region():
     foreground, background = cut_regions(torch.empty(0, 3, 4, 4), region_maps(torch.empty(0, 2, 2), (4, 4), 0.1))
     assert foreground.shape == background.shape == (0, 3, 4, 4)
+
+
+def test_sharpened_maps_by_hand():
+    maps = torch.tensor([[[0.0, 0.25, 0.5, 0.75, 1.0]]])
+    expected = 1 / (1 + np.exp(-8 * (np.array([0, 0.25, 0.5, 0.75, 1]) - 0.5)))
+    np.testing.assert_allclose(sharpen_maps(maps, 8.0)[0, 0], expected, atol=1e-7)
+
+
+def test_sharpness_0_leaves_maps_as_they_are():
+    maps = drawn(2, 3, 3)
+    assert torch.equal(sharpen_maps(maps, 0.0), maps)
+
+
+@given(sharpness=st.floats(0.5, 50), seed=st.integers(0, 99))
+def test_sharpening_keeps_the_order_and_the_border(sharpness, seed):
+    maps = drawn(1, 4, 4, seed=seed)
+    sharp = sharpen_maps(maps, sharpness)
+    assert torch.equal(sharp > 0.5, maps > 0.5)
+    assert (sharp.flatten()[maps.flatten().argsort()].diff() >= 0).all()
+
+
+def test_gradients_of_sharpening_are_right():
+    maps = drawn(1, 3, 3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda m: sharpen_maps(m, 8.0), (maps,))

@@ -6,7 +6,16 @@ import torch
 from torch.nn import functional
 
 from semples_cli.config import GeneratorSettings
-from semples_cli.engine.generators.clip_head import AttentionFusion, ClipGenerator, ClipHead, build_clip_head, spread
+from semples_cli.engine.generators import clip_head
+from semples_cli.engine.generators.clip_head import (
+    BACKWARD_SLOPE,
+    AttentionFusion,
+    ClipGenerator,
+    ClipHead,
+    build_clip_head,
+    rectify,
+    spread,
+)
 from semples_cli.engine.tower_features import TowerFeatures
 
 LAYERS, BATCH, HEADS, DIM, GRID = 3, 2, 2, 6, (3, 4)
@@ -28,9 +37,9 @@ def features_of(seed, dtype=torch.float32):
     )
 
 
-def head_of(num_classes, seed=0, reduction=2):
+def head_of(num_classes, seed=0, reduction=2, residual=0.0):
     torch.manual_seed(seed)
-    return ClipHead(WIDTH, LAYERS, HEADS, num_classes, reduction)
+    return ClipHead(WIDTH, LAYERS, HEADS, num_classes, reduction, residual=residual)
 
 
 def plain_account(head, features):
@@ -67,7 +76,8 @@ def plain_account(head, features):
                 attention = raw / raw.sum(axis=1, keepdims=True)
                 fused += weights[head_index * LAYERS + layer] * attention[:, 1:]
         maps = np.maximum(coarse[b], 0).reshape(head.num_classes, PATCHES)
-        fine[b] = (maps @ (fused / (LAYERS * HEADS)).T).reshape(-1, h, w)
+        fused = fused / (LAYERS * HEADS) + head.residual * np.eye(PATCHES)
+        fine[b] = (maps @ fused.T).reshape(-1, h, w)
     return coarse, fine
 
 
@@ -81,8 +91,11 @@ def test_maps_equal_an_account_that_builds_every_attention_map(num_classes):
     assert maps.fine.max() > 0
 
 
-def test_in_float64_the_account_is_met_to_the_last_digits():
-    head, features = head_of(5).double(), features_of(1, torch.float64)
+@pytest.mark.parametrize("residual", [0.0, 1.0, 2.5])
+@pytest.mark.parametrize("kept", [0, clip_head.KEPT_ATTENTION])
+def test_in_float64_the_account_is_met_to_the_last_digits(monkeypatch, residual, kept):
+    monkeypatch.setattr(clip_head, "KEPT_ATTENTION", kept)  # 0: attention maps are never built
+    head, features = head_of(5, residual=residual).double(), features_of(1, torch.float64)
     maps = head(features)
     coarse, fine = plain_account(head, features)
     np.testing.assert_allclose(maps.coarse.detach(), coarse, atol=1e-13)
@@ -115,11 +128,52 @@ def test_spreading_never_adds_to_a_map():
     assert (result > 0).all()
 
 
-def test_gradients_of_spreading_are_right():
+@pytest.mark.parametrize("kept", [0, clip_head.KEPT_ATTENTION])
+def test_gradients_of_spreading_are_right(monkeypatch, kept):
+    monkeypatch.setattr(clip_head, "KEPT_ATTENTION", kept)
     features = features_of(4, torch.float64)
     maps = torch.rand(BATCH, PATCHES, 2, dtype=torch.float64, requires_grad=True)
     weights = torch.rand(BATCH, LAYERS, HEADS, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda m, w: spread(m, features.queries, features.keys, w), (maps, weights))
+
+
+def test_attention_maps_are_built_for_small_training_steps_only(monkeypatch):
+    features, built = features_of(5), []
+    plain = clip_head._spread_by_built
+    monkeypatch.setattr(clip_head, "_spread_by_built", lambda *a: built.append(1) or plain(*a))
+    maps = torch.rand(BATCH, PATCHES, 2, generator=torch.Generator().manual_seed(0))
+    arguments = (features.queries, features.keys, torch.ones(BATCH, LAYERS, HEADS))
+    first = spread(maps, *arguments)
+    with torch.no_grad():
+        spread(maps.clone().requires_grad_(), *arguments)
+    monkeypatch.setattr(clip_head, "KEPT_ATTENTION", LAYERS * BATCH * HEADS * PATCHES**2 * 4 - 1)
+    spread(maps.clone().requires_grad_(), *arguments)
+    assert built == []
+    monkeypatch.setattr(clip_head, "KEPT_ATTENTION", LAYERS * BATCH * HEADS * PATCHES**2 * 4)
+    second = spread(maps.clone().requires_grad_(), *arguments)
+    assert len(built) == LAYERS
+    torch.testing.assert_close(first, second.detach())
+
+
+def test_what_the_relu_cuts_keeps_a_share_of_its_gradient():
+    values = torch.tensor([-2.0, 0.0, 3.0], requires_grad=True)
+    result = rectify(values)
+    assert result.tolist() == [0.0, 0.0, 3.0]
+    (result * torch.tensor([1.0, 2.0, 4.0])).sum().backward()
+    torch.testing.assert_close(values.grad, torch.tensor([BACKWARD_SLOPE, 2 * BACKWARD_SLOPE, 4.0]))
+
+
+def test_a_class_without_any_map_comes_back():
+    head, features = head_of(2, residual=1.0), features_of(6)
+    with torch.no_grad():
+        head.head.bias.copy_(torch.tensor([-50.0, 1.0]))
+    assert head(features).fine[:, 0].max() == 0
+    optimiser = torch.optim.Adam(head.parameters(), lr=1.0)
+    for _ in range(100):
+        optimiser.zero_grad()
+        (-head(features).fine[:, 0].mean()).backward()
+        optimiser.step()
+    assert head(features).fine[:, 0].max() > 0
 
 
 def test_gradients_of_the_fusion_are_right():
