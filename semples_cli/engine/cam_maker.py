@@ -1,6 +1,7 @@
 """What all makers of CAMs share: batches of one network size, scales and flips, memory that runs out."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
@@ -44,6 +45,13 @@ class CamMaker(ABC):
         self.batch_size = settings.batch_size
         self._engine = engine
         self._num_classes = num_classes
+        self._looked_for: Counter[int] = Counter()
+        self._found: set[int] = set()
+
+    @property
+    def never_found(self) -> dict[int, int]:
+        """Class indices whose maps were 0 in all images so far, and in how many: a class may have died in training."""
+        return {k: count for k, count in sorted(self._looked_for.items()) if k not in self._found}
 
     def grid_size(self, image_size: Size) -> Size:
         """(h, w) of the maps of an (H, W) image: the patch grid of the largest scale."""
@@ -77,8 +85,13 @@ class CamMaker(ABC):
                     continue
                 for i, scores in zip(chosen, made, strict=True):
                     results[i] = scores
+                    self._count(class_indices[i], scores)
                 start += len(chosen)
         return results
+
+    def _count(self, indices: Sequence[int], scores: FloatArray) -> None:
+        self._looked_for.update(indices)
+        self._found.update(k for k, of_class in zip(indices, scores, strict=True) if of_class.any())
 
     def _check(self, images: Sequence[Image], class_indices: Sequence[Sequence[int]]) -> None:
         if len(images) != len(class_indices):

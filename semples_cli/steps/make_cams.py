@@ -99,6 +99,7 @@ def make_cams(
             _fail(ledger, output, sample_id, reason)
         reader = BatchReader(manifest, output, class_set, shaping_facts(record))
         _make_batches(generator, reader, output, batches, ledger)
+    _say_never_found(generator, class_set, note)
     return ledger.summary()
 
 
@@ -138,6 +139,16 @@ def _roots(samples: Sequence[Sample]) -> list[Path]:
 
 def _ignore(sentence: str) -> None:
     del sentence
+
+
+def _say_never_found(generator: CamMaker, class_set: ClassSet, note: Note) -> None:
+    """A map that is 0 everywhere is no failure of an image; of a class in all of its images it is worth a word."""
+    if missing := generator.never_found:
+        listed = ", ".join(f"{class_set.names[k - 1]} ({count})" for k, count in missing.items())
+        note(
+            f"not one pixel was found of these classes in their images (how many): {listed}; check their labels, or, "
+            "where training a generator lost them, train it with another seed"
+        )
 
 
 def _make_batches(

@@ -122,3 +122,17 @@ def test_a_full_memory_halves_the_batch_and_at_last_is_said(tiny_engine, generat
     most = 0
     with pytest.raises(EngineError, match="single image at size 64: give a smaller --size, or --device cpu"):
         cams.maps([picture(0)], [(1,)])
+
+
+def test_classes_without_a_map_are_counted_over_all_calls(tiny_engine, generator):
+    with torch.no_grad():
+        generator.head.head.bias[1] = -1e6
+    cams = GeneratorCams(tiny_engine, generator, CLASSES, SETTINGS, RECORD)
+    assert cams.never_found == {}
+    cams.maps([picture(0), picture(1)], [(1, 2), (2,)])
+    cams.maps([picture(2)], [(2, 3)])
+    assert cams.never_found == {2: 3}
+    with torch.no_grad():
+        generator.head.head.bias[1] = 10
+    cams.maps([picture(0)], [(2,)])
+    assert cams.never_found == {}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from small_world import CLASSES, PHOTOS
 
 from semples_cli.artifacts.cam_store import find_cams, read_cam, stored_scores
@@ -87,3 +88,15 @@ def test_nothing_is_said_about_words_that_a_generator_does_not_read(make, genera
 def test_a_generator_of_other_settings_is_refused(make, generator_of):
     with pytest.raises(SettingsError, match="give both the same"):
         make(generator_of(settings=CamSettings(size=32)))
+
+
+def test_a_class_that_is_found_nowhere_is_named(make, generator_of):
+    """As training may leave it: its logits are below 0 everywhere."""
+    generator, notes = generator_of(), []
+    lost = CLASS_SET.index_of(PHOTOS[next(iter(PHOTOS))][1][0])
+    with torch.no_grad():
+        generator._generator.head.head.bias[lost - 1] = -1e6
+    make(generator, note=notes.append)
+    count = sum(CLASS_SET.names[lost - 1] in names for _, names in PHOTOS.values())
+    assert len(notes) == 1
+    assert f"(how many): {CLASS_SET.names[lost - 1]} ({count}); check their labels" in notes[0]
