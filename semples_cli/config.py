@@ -1,6 +1,7 @@
 """One frozen dataclass of settings per step. Standard library only, so that `--help` is instant."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 from semples_cli.errors import SettingsError
 
@@ -159,6 +160,9 @@ SIMILARITIES = ("clamp", "half")
 REPULSIONS = ("log-s", "log-one-minus-s")
 PROMPT_STARTS = ("uniform", "tokens")
 POOLINGS = ("max", "avg")
+PUBLISHED_RAND_AUGMENT = "rand-m9-mstd0.5-inc1"
+# timm passes over a section that it does not know, or stops at an assertion.
+RAND_AUGMENT = r"rand(-(m\d+|n\d+|p(0(\.\d+)?|1(\.0+)?)|mstd\d+(\.\d+)?|mmax\d+|inc[01]|t(weights|3a|3aw)))*"
 
 
 @dataclass(frozen=True)
@@ -244,7 +248,11 @@ class GeneratorSettings:
         region_epsilon: ε of the min-max of the maps that cut the regions.
         region_sharpness: β of a sigmoid that pushes those maps to 0 and 1 before they cut; 0: as published, none.
         crop_scale: Share of the image that an augmented view shows at least, in (0, 1].
-        seed: Seeds first weights, order and views.
+        rand_augment: RandAugment of the views in timm's words, such as 'rand-m9-mstd0.5-inc1'; '': none.
+        erasing: Probability that a rectangle of a view becomes noise, in [0, 1].
+        drop_path: Rate at which the tower's last block is passed over in training, in [0, 1); linear from 0 before it.
+        refine_batch_size: Images a step of (c); None: as many as in the other trainings.
+        seed: Seeds first weights, order, views and drop path.
     """
 
     reduction: int = 8
@@ -262,6 +270,10 @@ class GeneratorSettings:
     region_epsilon: float = 0.1
     region_sharpness: float = 8.0
     crop_scale: float = 0.5
+    rand_augment: str = ""
+    erasing: float = 0.0
+    drop_path: float = 0.0
+    refine_batch_size: int | None = None
     seed: int = 504
 
     def __post_init__(self) -> None:
@@ -278,12 +290,34 @@ class GeneratorSettings:
         )
         _require(self.region_epsilon >= 0, f"region epsilon {self.region_epsilon}: 0 or more")
         _require(0 < self.crop_scale <= 1, f"crop scale {self.crop_scale}: it lies in (0, 1]")
+        _require(
+            not self.rand_augment or re.fullmatch(RAND_AUGMENT, self.rand_augment) is not None,
+            f"RandAugment {self.rand_augment!r}: as timm writes it, such as {PUBLISHED_RAND_AUGMENT!r}; '' for none",
+        )
+        _require(0 <= self.erasing <= 1, f"erasing {self.erasing}: a probability, it lies in [0, 1]")
+        _require(0 <= self.drop_path < 1, f"drop path {self.drop_path}: it lies in [0, 1)")
+        _require(
+            self.refine_batch_size is None or self.refine_batch_size >= 1,
+            f"batch size of the refinement {self.refine_batch_size}: 1 or more, or None for the batch size",
+        )
+
+    def for_refinement(self) -> "GeneratorSettings":
+        """The settings of stage (c): its batch size is `refine_batch_size` where that is given."""
+        return self if self.refine_batch_size is None else replace(self, batch_size=self.refine_batch_size)
 
 
 GENERATOR_PRESETS: dict[str, GeneratorSettings] = {
     "own": GeneratorSettings(),
     "voc12": GeneratorSettings(
-        learning_rate=5.12e-4, lambda_b=2.4, lambda_r=0.05, similarity="clamp", region_sharpness=0.0, crop_scale=0.08
+        learning_rate=5.12e-4,
+        lambda_b=2.4,
+        lambda_r=0.05,
+        similarity="clamp",
+        region_sharpness=0.0,
+        crop_scale=0.08,
+        rand_augment=PUBLISHED_RAND_AUGMENT,
+        erasing=0.25,
+        drop_path=0.1,
     ),
     "coco14": GeneratorSettings(
         pooling="avg",
@@ -295,5 +329,9 @@ GENERATOR_PRESETS: dict[str, GeneratorSettings] = {
         similarity="clamp",
         region_sharpness=0.0,
         crop_scale=0.08,
+        rand_augment=PUBLISHED_RAND_AUGMENT,
+        erasing=0.25,
+        drop_path=0.1,
+        refine_batch_size=24,
     ),
 }

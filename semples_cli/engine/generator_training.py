@@ -88,7 +88,7 @@ def train_refined(
         images: Images without any class are left out.
         prompt_names: The word for each of the F classes.
         texts: What the foreground of each class must not look like.
-        settings: As for stage (a), and λ_r.
+        settings: As for stage (a), and λ_r; `refine_batch_size` is the batch size where it is given.
         checkpoint: For an interrupted training.
         progress: Called with (steps done, steps).
 
@@ -99,7 +99,7 @@ def train_refined(
         DataError: No image has a class.
         EngineError: Not even one image fits into the device's memory.
     """
-    return _train_regions(generator, images, prompt_names, settings, checkpoint, progress, texts)
+    return _train_regions(generator, images, prompt_names, settings.for_refinement(), checkpoint, progress, texts)
 
 
 def encode_labels(engine: ClipEngine, prompt_names: Sequence[str]) -> torch.Tensor:

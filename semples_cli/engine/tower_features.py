@@ -1,5 +1,6 @@
 """One pass of the frozen image tower that keeps what a mask generator needs: patches, attention, head features.
 
+Source: drop path is stochastic depth (Huang et al. 2016, arXiv 1603.09382), its rates those of DeiT.
 Letters: B images, L layers, H heads, W tower width, d = W / H, P = h·w patches in row-major order.
 """
 
@@ -35,33 +36,64 @@ class TowerFeatures:
 
 
 @torch.no_grad()
-def read_tower(engine: ClipEngine, pixels: torch.Tensor, pooling: str) -> TowerFeatures:
+def read_tower(
+    engine: ClipEngine,
+    pixels: torch.Tensor,
+    pooling: str,
+    drop_path: float = 0.0,
+    rng: torch.Generator | None = None,
+) -> TowerFeatures:
     """Run the image tower once.
 
     Args:
         engine: A frozen CLIP; positions are interpolated to the grid.
         pixels: (B, 3, H', W') float32, normalised; sides are multiples of the patch.
         pooling: 'max' or 'avg': how the head features are pooled over the tokens.
+        drop_path: Rate in [0, 1) at which an image passes over each half of the last block; that of the first is 0.
+        rng: On the CPU. Decides what is passed over, the same for a batch as for its parts one after the other; not
+            asked where `drop_path` is 0.
 
     Raises:
-        SettingsError: The pooling has another name.
+        SettingsError: The pooling has another name, the rate is none, or there is a rate and no rng.
     """
     if pooling not in ("max", "avg"):
         msg = f"pooling {pooling!r}: choose max or avg"
         raise SettingsError(msg)
+    factors = _draw_factors(len(pixels), len(engine.blocks), drop_path, rng)
     queries, keys, pooled = [], [], []
     with engine.autocast():
         tokens = engine.embed(pixels.to(engine.device))
-        for block in engine.blocks:
+        for block, (attend, feed) in zip(engine.blocks, factors, strict=True):
             query, key, attended = _attend(block.attn, block.ln_1(tokens))
             queries.append(query[:, :, 1:].float() / math.sqrt(query.shape[-1]))
             keys.append(key.float())
             pooled.append(_pool_heads(attended.float(), block.attn.num_heads, pooling))
-            tokens = tokens + block.ls_1(block.ln_attn(attended))
-            tokens = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+            tokens = tokens + _scale(block.ls_1(block.ln_attn(attended)), attend)
+            tokens = tokens + _scale(block.ls_2(block.mlp(block.ln_2(tokens))), feed)
         patches = engine.norm_patches(tokens).float()
     grid = (pixels.shape[-2] // engine.patch_size, pixels.shape[-1] // engine.patch_size)
     return TowerFeatures(patches, torch.stack(queries), torch.stack(keys), torch.stack(pooled, dim=1), grid)
+
+
+def _draw_factors(
+    batch: int, num_layers: int, drop_path: float, rng: torch.Generator | None
+) -> list[tuple[torch.Tensor | None, torch.Tensor | None]]:
+    """Factors (B,) of the attention and of the MLP of each block: 0 or 1 / (1 - its rate); None: nothing is dropped."""
+    if drop_path == 0:
+        return [(None, None)] * num_layers
+    if not 0 < drop_path < 1 or rng is None:
+        msg = f"drop path {drop_path}: it lies in [0, 1), and needs a random generator above 0"
+        raise SettingsError(msg)
+    rates = torch.linspace(0, drop_path, num_layers)[:, None]
+    # Image by image, so that the micro-batches of a batch draw what the whole batch would have drawn.
+    drawn = torch.rand(batch, num_layers, 2, generator=rng)
+    factors = (drawn >= rates) / (1 - rates)
+    return [(attend, feed) for attend, feed in factors.permute(1, 2, 0)]
+
+
+def _scale(branch: torch.Tensor, factors: torch.Tensor | None) -> torch.Tensor:
+    """(B, 1 + P, W) times (B,)."""
+    return branch if factors is None else branch * factors[:, None, None].to(branch)
 
 
 def _attend(attention: Any, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # noqa: ANN401

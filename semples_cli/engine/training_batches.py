@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from semples_cli.config import GeneratorSettings
+from semples_cli.engine.augmentation import erase, rand_augment
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.preprocess import to_pixels
 from semples_cli.engine.views import random_view
@@ -57,7 +58,7 @@ class ViewBatches:
         engine: Whose input size and normalisation the views have.
         images: The images.
         chosen: Numbers of the images that take part.
-        settings: Epochs, batch size, crop scale and seed.
+        settings: Epochs, batch size, crop scale, augmentation and seed.
     """
 
     engine: ClipEngine
@@ -88,7 +89,7 @@ class ViewBatches:
     def batch(self, step: int) -> ViewBatch:
         """The batch of one step; without the images that cannot be read."""
         epoch, place = divmod(step, self._steps_an_epoch)
-        settings, preprocess, side = self.settings, self.engine.preprocess, self.engine.image_size
+        settings, side = self.settings, self.engine.image_size
         order = np.random.default_rng((settings.seed, epoch)).permutation(len(self.chosen))
         pixels, classes = [], []
         for position in order[place * settings.batch_size : (place + 1) * settings.batch_size].tolist():
@@ -96,7 +97,15 @@ class ViewBatches:
             image = self.images.read(i)
             if image is None:
                 continue
-            view = random_view(image, side, settings.crop_scale, np.random.default_rng((settings.seed, epoch, i)))
-            pixels.append(to_pixels(view, (side, side), preprocess.mean, preprocess.std))
+            pixels.append(self._view(image, np.random.default_rng((settings.seed, epoch, i))))
             classes.append(self.images.class_indices[i])
         return ViewBatch(torch.stack(pixels) if pixels else torch.empty(0, 3, side, side), tuple(classes))
+
+    def _view(self, image: Image, rng: np.random.Generator) -> torch.Tensor:
+        """A random view of an image: (3, S, S) float32, normalised."""
+        settings, preprocess, side = self.settings, self.engine.preprocess, self.engine.image_size
+        view = random_view(image, side, settings.crop_scale, rng)
+        if settings.rand_augment:
+            view = rand_augment(view, settings.rand_augment, preprocess.mean, rng)
+        pixels = to_pixels(view, (side, side), preprocess.mean, preprocess.std)
+        return erase(pixels, settings.erasing, rng) if settings.erasing else pixels
