@@ -244,9 +244,16 @@ def test_weights_of_another_stage_are_no_initial_weights(train):
         train("matched", initial=train.folder / "matched.safetensors")
 
 
-@pytest.mark.parametrize("change", [{"reduction": 4}, {"pooling": "avg"}])
-def test_a_head_of_another_shape_than_the_settings_is_refused(train, change):
-    with pytest.raises(SettingsError, match=r"reduction 2 and pooling max.*give the preset that it was trained with"):
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"reduction": 4}, "reduction 2, not 4"),
+        ({"pooling": "avg"}, "pooling max, not avg"),
+        ({"residual": 0.0}, r"residual 1\.0, not 0\.0"),
+    ],
+)
+def test_a_head_of_another_shape_than_the_settings_is_refused(train, change, difference):
+    with pytest.raises(SettingsError, match=f"trained with {difference}; give the preset"):
         train("matched", settings=replace(SETTINGS, **change))
 
 

@@ -169,7 +169,7 @@ def rectify(values: torch.Tensor) -> torch.Tensor:
         >>> rectify(torch.tensor([-2.0, 3.0]))
         tensor([0., 3.])
     """
-    result: torch.Tensor = _Rectify.apply(values)  # type: ignore[no-untyped-call]
+    result: torch.Tensor = _Rectify.apply(values)
     return result
 
 
