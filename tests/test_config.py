@@ -2,15 +2,18 @@
 
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 
 from semples_cli.config import (
     CRF_PRESETS,
+    GENERATOR_PRESETS,
     PROMPT_PRESETS,
     CamSettings,
     CrfSettings,
     EngineSettings,
+    GeneratorSettings,
     PromptSettings,
     WorldSettings,
 )
@@ -35,6 +38,12 @@ from semples_cli.errors import SettingsError
         (CrfSettings, {"iterations": 0}, "1 or more"),
         (CrfSettings, {"min_confidence": 2}, r"\[0, 1\]"),
         (CrfSettings, {"bilateral_srgb": 0}, "above 0"),
+        (GeneratorSettings, {"rand_augment": "rand-x9"}, "as timm writes it, such as 'rand-m9-mstd0.5-inc1'"),
+        (GeneratorSettings, {"rand_augment": "augmix-m3"}, "'' for none"),
+        (GeneratorSettings, {"erasing": 1.1}, "erasing 1.1: a probability"),
+        (GeneratorSettings, {"erasing": -0.1}, r"\[0, 1\]"),
+        (GeneratorSettings, {"drop_path": 1.0}, r"drop path 1.0: it lies in \[0, 1\)"),
+        (GeneratorSettings, {"refine_batch_size": 0}, "batch size of the refinement 0: 1 or more"),
         (WorldSettings, {"seed": -1}, "seed -1: 0 or more"),
         (WorldSettings, {"pairing": -1}, "pairing -1: 0 or more"),
         (WorldSettings, {"num_images": 0}, "1 or more"),
@@ -104,6 +113,47 @@ def test_prompt_presets_are_the_published_ones(preset, learning_rate, lambda_t):
         plateau_epochs=0,
     )
     assert published == PROMPT_PRESETS[preset]
+
+
+@pytest.mark.parametrize(
+    ("preset", "own"),
+    [
+        ("voc12", {"batch_size": 64, "learning_rate": 5.12e-4, "lambda_b": 2.4, "lambda_r": 0.05}),
+        (
+            "coco14",
+            {
+                "batch_size": 32,
+                "learning_rate": 5.12e-6,
+                "lambda_b": 0.75,
+                "lambda_r": 0.2,
+                "reduction": 4,
+                "pooling": "avg",
+                "refine_batch_size": 24,
+            },
+        ),
+    ],
+)
+def test_generator_presets_are_the_published_ones(preset, own):
+    """SemPLeS' schedule and augmentation; what it has no figure for is left to the defaults."""
+    published = {
+        "epochs": 60,
+        "weight_decay": 0.03,
+        "similarity": "clamp",
+        "region_epsilon": 0.1,
+        "region_sharpness": 0.0,
+        "crop_scale": 0.08,
+        "rand_augment": "rand-m9-mstd0.5-inc1",
+        "erasing": 0.25,
+        "drop_path": 0.1,
+        "seed": 504,
+    }
+    found = asdict(GENERATOR_PRESETS[preset])
+    assert {name: found[name] for name in published | own} == published | own
+
+
+def test_refinement_takes_its_own_batch_size_where_there_is_one():
+    assert GENERATOR_PRESETS["coco14"].for_refinement().batch_size == 24
+    assert GENERATOR_PRESETS["voc12"].for_refinement().batch_size == 64
 
 
 def test_config_needs_nothing_but_the_standard_library():

@@ -63,7 +63,7 @@ class ClassificationObjective:
         for row, indices in zip(targets, batch.class_indices, strict=True):
             row[[k - 1 for k in indices]] = 1
         targets = targets.to(self._device)
-        maps = generator.class_maps(batch.pixels.to(self._device))
+        maps = generator.class_maps(batch.pixels.to(self._device), None, batch.drop_path)
         return {
             "coarse": functional.multilabel_soft_margin_loss(maps.coarse.mean((-2, -1)), targets),
             "fine": functional.multilabel_soft_margin_loss(maps.fine.mean((-2, -1)), targets),
@@ -116,7 +116,7 @@ class RegionObjective:
         """See `Objective`; all regions go through CLIP in one batch."""
         rows, slots, classes, columns = (each.to(self._engine.device) for each in _pairs(batch.class_indices))
         pixels = batch.pixels.to(self._engine.device)
-        fine = generator.class_maps(pixels, columns).fine[rows, slots]
+        fine = generator.class_maps(pixels, columns, batch.drop_path).fine[rows, slots]
         maps = region_maps(fine, (pixels.shape[-2], pixels.shape[-1]), self._settings.region_epsilon)
         maps = sharpen_maps(maps, self._settings.region_sharpness)
         features = encode_regions(self._engine, torch.cat(cut_regions(pixels[rows], maps)))

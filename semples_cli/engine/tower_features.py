@@ -35,13 +35,35 @@ class TowerFeatures:
     grid: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class DropPath:
+    """Halves of blocks that the images of one training step pass over.
+
+    Attributes:
+        rate: In (0, 1), of the last block; that of the first is 0, those between lie on a line.
+        rng: On the CPU. Two batches one after the other draw what one of both would have drawn.
+    """
+
+    rate: float
+    rng: torch.Generator
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate < 1:
+            msg = f"drop path {self.rate}: it lies in (0, 1); give none at all for 0"
+            raise SettingsError(msg)
+
+    def draw(self, batch: int, num_layers: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Factors (B,) of the attention and of the MLP of each block: 0, or 1 / (1 - its rate)."""
+        rates = torch.linspace(0, self.rate, num_layers)[:, None]
+        # Image by image, so that the micro-batches of a batch draw what the whole batch would have drawn.
+        drawn = torch.rand(batch, num_layers, 2, generator=self.rng)
+        factors = (drawn >= rates) / (1 - rates)
+        return [(attend, feed) for attend, feed in factors.permute(1, 2, 0)]
+
+
 @torch.no_grad()
 def read_tower(
-    engine: ClipEngine,
-    pixels: torch.Tensor,
-    pooling: str,
-    drop_path: float = 0.0,
-    rng: torch.Generator | None = None,
+    engine: ClipEngine, pixels: torch.Tensor, pooling: str, drop_path: DropPath | None = None
 ) -> TowerFeatures:
     """Run the image tower once.
 
@@ -49,17 +71,16 @@ def read_tower(
         engine: A frozen CLIP; positions are interpolated to the grid.
         pixels: (B, 3, H', W') float32, normalised; sides are multiples of the patch.
         pooling: 'max' or 'avg': how the head features are pooled over the tokens.
-        drop_path: Rate in [0, 1) at which an image passes over each half of the last block; that of the first is 0.
-        rng: On the CPU. Decides what is passed over, the same for a batch as for its parts one after the other; not
-            asked where `drop_path` is 0.
+        drop_path: What is passed over in a training step; None: nothing.
 
     Raises:
-        SettingsError: The pooling has another name, the rate is none, or there is a rate and no rng.
+        SettingsError: The pooling has another name.
     """
     if pooling not in ("max", "avg"):
         msg = f"pooling {pooling!r}: choose max or avg"
         raise SettingsError(msg)
-    factors = _draw_factors(len(pixels), len(engine.blocks), drop_path, rng)
+    num_layers = len(engine.blocks)
+    factors = drop_path.draw(len(pixels), num_layers) if drop_path else [(None, None)] * num_layers
     queries, keys, pooled = [], [], []
     with engine.autocast():
         tokens = engine.embed(pixels.to(engine.device))
@@ -73,22 +94,6 @@ def read_tower(
         patches = engine.norm_patches(tokens).float()
     grid = (pixels.shape[-2] // engine.patch_size, pixels.shape[-1] // engine.patch_size)
     return TowerFeatures(patches, torch.stack(queries), torch.stack(keys), torch.stack(pooled, dim=1), grid)
-
-
-def _draw_factors(
-    batch: int, num_layers: int, drop_path: float, rng: torch.Generator | None
-) -> list[tuple[torch.Tensor | None, torch.Tensor | None]]:
-    """Factors (B,) of the attention and of the MLP of each block: 0 or 1 / (1 - its rate); None: nothing is dropped."""
-    if drop_path == 0:
-        return [(None, None)] * num_layers
-    if not 0 < drop_path < 1 or rng is None:
-        msg = f"drop path {drop_path}: it lies in [0, 1), and needs a random generator above 0"
-        raise SettingsError(msg)
-    rates = torch.linspace(0, drop_path, num_layers)[:, None]
-    # Image by image, so that the micro-batches of a batch draw what the whole batch would have drawn.
-    drawn = torch.rand(batch, num_layers, 2, generator=rng)
-    factors = (drawn >= rates) / (1 - rates)
-    return [(attend, feed) for attend, feed in factors.permute(1, 2, 0)]
 
 
 def _scale(branch: torch.Tensor, factors: torch.Tensor | None) -> torch.Tensor:

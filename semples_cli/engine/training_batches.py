@@ -15,6 +15,7 @@ from semples_cli.config import GeneratorSettings
 from semples_cli.engine.augmentation import erase, rand_augment
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.preprocess import to_pixels
+from semples_cli.engine.tower_features import DropPath
 from semples_cli.engine.views import random_view
 
 Image = npt.NDArray[np.uint8]
@@ -40,14 +41,16 @@ class ViewBatch:
     Attributes:
         pixels: (B, 3, S, S) float32, normalised, on the CPU.
         class_indices: Class indices 1..F of each.
+        drop_path: What the generator's own tower passes over in this step; None: nothing.
     """
 
     pixels: torch.Tensor
     class_indices: tuple[tuple[int, ...], ...]
+    drop_path: DropPath | None = None
 
     def part(self, start: int, stop: int) -> "ViewBatch":
         """Images `start` to `stop` of it."""
-        return ViewBatch(self.pixels[start:stop], self.class_indices[start:stop])
+        return ViewBatch(self.pixels[start:stop], self.class_indices[start:stop], self.drop_path)
 
 
 @dataclass(frozen=True)

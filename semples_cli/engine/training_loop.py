@@ -5,7 +5,9 @@ chosen by ground truth. A step follows from (seed, step), so that an interrupted
 """
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import torch
 
 from semples_cli.config import GeneratorSettings
@@ -13,6 +15,7 @@ from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.device import is_out_of_memory
 from semples_cli.engine.generator_objectives import Objective
 from semples_cli.engine.generators.clip_head import ClipGenerator
+from semples_cli.engine.tower_features import DropPath
 from semples_cli.engine.training_batches import ViewBatch, ViewBatches
 from semples_cli.errors import DataError, EngineError
 from semples_cli.types import Progress
@@ -33,6 +36,7 @@ class Training:
         """Set up the optimiser; `learning_rate` is for a batch of 512."""
         self._generator = generator
         self._objective = objective
+        self._settings = settings
         self._micro_batch = settings.micro_batch
         self._rate = learning_rate * settings.batch_size / RATE_BATCH
         parameters = list(generator.head.parameters())
@@ -66,7 +70,7 @@ class Training:
         for step, batch in enumerate(batches.read(first), first):
             for group in self._optimiser.param_groups:
                 group["lr"] = self._rate * 0.5 * (1 + math.cos(math.pi * step / batches.num_steps))
-            self._step(batch)
+            self._step(step, batch)
             if (step + 1) % checkpoint.every == 0:
                 self._store(checkpoint, step + 1)
             progress(step + 1, batches.num_steps)
@@ -75,17 +79,25 @@ class Training:
             raise DataError(msg)
         return self._curves
 
-    def _step(self, batch: ViewBatch) -> None:
+    def _step(self, step: int, batch: ViewBatch) -> None:
         """One step of the optimiser; none where the batch has nothing to learn from."""
         if self._objective.num_items(batch) == 0:
             return
-        terms = self._try_accumulate(batch)
+        terms = None
         while terms is None:
-            terms = self._try_accumulate(batch)
+            terms = self._try_accumulate(replace(batch, drop_path=self._drop_path(step)))
         self._optimiser.step()
         terms["loss"] = sum(weight * terms[name] for name, weight in self._objective.weights.items())
         for name, value in terms.items():
             self._curves[name].append(value)
+
+    def _drop_path(self, step: int) -> DropPath | None:
+        """What is passed over in a step: the same at every attempt, and after every resume."""
+        settings = self._settings
+        if settings.drop_path == 0:
+            return None
+        (seed,) = np.random.SeedSequence((settings.seed, step, 0, 1)).generate_state(1, np.uint64)
+        return DropPath(settings.drop_path, torch.Generator().manual_seed(int(seed)))
 
     def _try_accumulate(self, batch: ViewBatch) -> dict[str, float] | None:
         """Gradients and terms of a batch; None where memory ran out and the micro-batch has been halved."""

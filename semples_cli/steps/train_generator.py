@@ -28,13 +28,14 @@ STEP_VERSION = 2
 
 DEFAULT_SETTINGS = GeneratorSettings()
 
-_ALL = ("reduction", "pooling", "residual", "epochs", "batch_size", "weight_decay", "crop_scale", "seed")
+_VIEWS = ("crop_scale", "rand_augment", "erasing", "drop_path")
+_ALL = ("reduction", "pooling", "residual", "epochs", "batch_size", "weight_decay", *_VIEWS, "seed")
 _REGIONS = ("learning_rate", "lambda_b", "similarity", "region_epsilon", "region_sharpness")
 # What each stage reads and its result depends on; the micro-batch moves the last bits only.
 _STAGE_SETTINGS = {
     "initial": (*_ALL, "initial_learning_rate"),
     "matched": (*_ALL, *_REGIONS),
-    "refined": (*_ALL, *_REGIONS, "lambda_r"),
+    "refined": (*_ALL, *_REGIONS, "lambda_r", "refine_batch_size"),
 }
 
 

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 from training_world import LABELS, NAMES, SETTINGS, labelled_images, make_generator, silent
 
+from semples_cli.config import PUBLISHED_RAND_AUGMENT
 from semples_cli.engine import training_loop
 from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.generator_objectives import BackgroundTexts
@@ -93,6 +94,42 @@ def test_any_micro_batch_gives_the_same_result(train, stage):
         assert close(whole, parts)
         for name, values in curves.items():
             assert other[name] == pytest.approx(values, rel=1e-3)
+
+
+AUGMENTED = {"rand_augment": PUBLISHED_RAND_AUGMENT, "erasing": 0.5, "drop_path": 0.5}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_drop_path_is_drawn_in_each_step_and_the_same_whatever_the_micro_batch(train, stage):
+    slow = {"learning_rate": 1e-3, "initial_learning_rate": 1e-3}
+    plain, _ = train(stage, name="a", **slow)
+    whole, curves = train(stage, name="b", drop_path=0.5, **slow)
+    assert not same(plain, whole)
+    parts, other = train(stage, name="c", drop_path=0.5, micro_batch=1, **slow)
+    assert close(whole, parts)
+    for name, values in curves.items():
+        assert other[name] == pytest.approx(values, rel=1e-3)
+
+
+def test_an_augmented_training_resumes_to_the_same_bytes(train):
+    whole, curves = train("matching", name="whole", **AUGMENTED)
+
+    def stop(done, total):
+        if done == 2:
+            raise InterruptedTraining
+
+    with pytest.raises(InterruptedTraining):
+        train("matching", name="cut", progress=stop, every=1, **AUGMENTED)
+    resumed, again = train("matching", name="cut", every=1, **AUGMENTED)
+    assert same(whole, resumed)
+    assert curves == again
+
+
+def test_refinement_has_a_batch_size_of_its_own(train):
+    """5 images with a class: 2 steps of 4 and fewer, 3 of 2 and fewer, in each of the 2 epochs."""
+    assert len(train("refined", name="a")[1]["loss"]) == 4
+    assert len(train("refined", name="b", refine_batch_size=2)[1]["loss"]) == 6
+    assert len(train("matching", name="c", refine_batch_size=2)[1]["loss"]) == 4
 
 
 @pytest.mark.parametrize("stage", ["initial", "matching"])

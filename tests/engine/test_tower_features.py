@@ -6,7 +6,7 @@ import torch
 
 from semples_cli.config import EngineSettings
 from semples_cli.engine.build import build_engine
-from semples_cli.engine.tower_features import read_tower
+from semples_cli.engine.tower_features import DropPath, read_tower
 from semples_cli.errors import SettingsError
 
 
@@ -73,3 +73,57 @@ def test_reduced_precision_comes_back_as_float32(tiny_dir, tiny_engine, pixels):
 def test_another_pooling_is_refused(tiny_engine, pixels):
     with pytest.raises(SettingsError, match="'median': choose max or avg"):
         read_tower(tiny_engine, pixels, "median")
+
+
+def drop_path(rate=0.5, seed=0):
+    return DropPath(rate, torch.Generator().manual_seed(seed))
+
+
+def test_rates_rise_on_a_line_from_0_and_keep_the_expectation():
+    factors = drop_path(0.4).draw(20_000, 3)
+    for block, rate in zip(factors, (0.0, 0.2, 0.4), strict=True):
+        for half in block:
+            kept = half[half != 0]
+            torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - rate)))
+            assert float((half == 0).float().mean()) == pytest.approx(rate, abs=0.015)
+            assert float(half.mean()) == pytest.approx(1, abs=0.03)
+    attend, feed = factors[2]
+    assert not torch.equal(attend, feed)
+
+
+def test_micro_batches_draw_what_the_batch_draws():
+    whole, parts = drop_path(), drop_path()
+    expected = whole.draw(5, 3)
+    found = [parts.draw(n, 3) for n in (2, 3)]
+    for layer in range(3):
+        for half in range(2):
+            assert torch.equal(torch.cat([each[layer][half] for each in found]), expected[layer][half])
+
+
+def test_a_half_that_is_passed_over_adds_nothing_and_the_others_more(tiny_engine, pixels, monkeypatch):
+    """By hand: the tower with its branches scaled, one block after the other."""
+    factors = [(torch.tensor([1.0, 1.0]), torch.tensor([1.0, 0.0])), (torch.tensor([0.0, 2.0]), torch.ones(2))]
+    factors.append((torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0])))
+    monkeypatch.setattr(DropPath, "draw", lambda self, batch, num_layers: factors)
+    found = read_tower(tiny_engine, pixels, "max", drop_path())
+    with torch.no_grad():
+        tokens = tiny_engine.embed(pixels)
+        for block, (attend, feed) in zip(tiny_engine.blocks, factors, strict=True):
+            normed = block.ln_1(tokens)
+            attended = block.attn(normed)
+            tokens = tokens + attended * attend[:, None, None]
+            tokens = tokens + block.mlp(block.ln_2(tokens)) * feed[:, None, None]
+        expected = tiny_engine.norm_patches(tokens)
+    torch.testing.assert_close(found.patches, expected)
+
+
+def test_a_small_rate_changes_something_and_none_nothing(tiny_engine, pixels):
+    plain = read_tower(tiny_engine, pixels, "max")
+    assert not torch.equal(read_tower(tiny_engine, pixels, "max", drop_path(0.1)).patches, plain.patches)
+    assert torch.equal(read_tower(tiny_engine, pixels, "max", None).patches, plain.patches)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1])
+def test_a_rate_that_is_none_is_refused(rate):
+    with pytest.raises(SettingsError, match=r"it lies in \(0, 1\)"):
+        drop_path(rate)

@@ -7,7 +7,9 @@ import pytest
 import torch
 from training_world import LABELS, SETTINGS, labelled_images, picture
 
+from semples_cli.config import PUBLISHED_RAND_AUGMENT
 from semples_cli.engine.preprocess import to_pixels
+from semples_cli.engine.tower_features import DropPath
 from semples_cli.engine.training_batches import LabelledImages, ViewBatches
 from semples_cli.engine.views import random_view
 from semples_cli.errors import DataError
@@ -74,3 +76,28 @@ def test_an_error_while_reading_comes_out(batches_of):
 
     with pytest.raises(DataError, match="no disk"):
         list(batches_of(LabelledImages(LABELS, fail)).read(0))
+
+
+AUGMENTED = {"rand_augment": PUBLISHED_RAND_AUGMENT, "erasing": 1.0}
+
+
+def test_augmentation_is_off_unless_asked_for(batches_of):
+    plain = batches_of().batch(0).pixels
+    for name, value in AUGMENTED.items():
+        assert not torch.equal(batches_of(**{name: value}).batch(0).pixels, plain), name
+
+
+def test_augmented_views_follow_from_seed_epoch_and_image_alone(batches_of):
+    alone, together = batches_of(chosen=[5], **AUGMENTED), batches_of(chosen=[2, 5], **AUGMENTED)
+    (view,) = alone.batch(0).pixels
+    assert any(torch.equal(view, each) for each in together.batch(0).pixels)
+    assert not torch.equal(view, alone.batch(1).pixels[0])
+    for step, batch in enumerate(together.read(0)):  # in a thread of its own
+        assert torch.equal(batch.pixels, together.batch(step).pixels)
+
+
+def test_parts_pass_over_the_same(batches_of):
+    drop_path = DropPath(0.5, torch.Generator())
+    batch = replace(batches_of().batch(0), drop_path=drop_path)
+    assert batch.part(0, 1).drop_path is drop_path
+    assert batches_of().batch(0).drop_path is None

@@ -69,6 +69,18 @@ def test_settings_name_what_the_stage_read(train):
     assert train("refined", prompts=train.prompts).settings["lambda_r"] == 1.0
 
 
+@pytest.mark.parametrize(
+    "change", [{"rand_augment": "rand-m9-mstd0.5-inc1"}, {"erasing": 0.5}, {"drop_path": 0.2}, {"refine_batch_size": 1}]
+)
+def test_views_are_part_of_what_a_training_followed_from(train, change):
+    stages = {"initial": {}, "matched": {}, "refined": {"prompts": train.prompts}}
+    for stage, options in stages.items():
+        before = train(stage, **options).fingerprint
+        other = train(stage, "other", settings=replace(SETTINGS, **change), **options)
+        assert (other.fingerprint == before) == ("refine_batch_size" in change and stage != "refined")
+        (train.folder / "other.safetensors").unlink()
+
+
 def test_matching_and_refinement_both_start_from_the_initial_weights(train):
     matched = train("matched")
     refined = train("refined", prompts=train.prompts, settings=replace(SETTINGS, lambda_r=0.0))

@@ -17,7 +17,7 @@ from torch.nn import functional
 from semples_cli.config import GeneratorSettings
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.generators.protocol import ClassMaps
-from semples_cli.engine.tower_features import TowerFeatures, read_tower
+from semples_cli.engine.tower_features import DropPath, TowerFeatures, read_tower
 
 BACKWARD_SLOPE = 0.1
 """Share of the gradient that passes a ReLU whose input is below 0."""
@@ -119,9 +119,11 @@ class ClipGenerator:
         self.engine = engine
         self.head = head.to(engine.device)
 
-    def class_maps(self, pixels: torch.Tensor, columns: torch.Tensor | None = None) -> ClassMaps:
+    def class_maps(
+        self, pixels: torch.Tensor, columns: torch.Tensor | None = None, drop_path: DropPath | None = None
+    ) -> ClassMaps:
         """Maps of a batch; gradients reach the head alone. See `MaskGenerator.class_maps`."""
-        maps: ClassMaps = self.head(read_tower(self.engine, pixels, self.head.pooling), columns)
+        maps: ClassMaps = self.head(read_tower(self.engine, pixels, self.head.pooling, drop_path), columns)
         return maps
 
 

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import torch
 
+from semples_cli.engine.tower_features import DropPath
+
 
 @dataclass(frozen=True)
 class ClassMaps:
@@ -25,11 +27,14 @@ class ClassMaps:
 class MaskGenerator(Protocol):
     """Makes class maps of images."""
 
-    def class_maps(self, pixels: torch.Tensor, columns: torch.Tensor | None = None) -> ClassMaps:
+    def class_maps(
+        self, pixels: torch.Tensor, columns: torch.Tensor | None = None, drop_path: DropPath | None = None
+    ) -> ClassMaps:
         """Maps of a batch.
 
         Args:
             pixels: (B, 3, H', W') float32, normalised; sides are multiples of the patch.
             columns: (B, K) int64 in 0..F-1: the classes whose fine maps are wanted; None: all F, in their order.
+            drop_path: In training, what the tower passes over; None: nothing.
         """
         ...
