@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +40,9 @@ class Run:
 
     def world_settings(self) -> WorldSettings:
         return WorldSettings(seed=self.world, num_images=self.num_images, bias=self.bias, pairing=self.pairing)
+
+
+Work = Callable[[ClipEngine, Run], dict[str, Any]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,9 +93,7 @@ def is_done(runs: Iterable[dict[str, Any]], run: Run, mark: str) -> bool:
     return any(each["run"] == asdict(run) and each["fingerprint"] == mark for each in runs)
 
 
-def do_runs(
-    wanted: Iterable[Run], mark: str, work: Callable[[ClipEngine, Run], dict[str, Any]], args: argparse.Namespace
-) -> list[dict[str, Any]]:
+def do_runs(wanted: Iterable[Run], mark: str, work: Work, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Do the runs that the file lacks; return all that are wanted, in their order.
 
     `work` makes what a run is to hold; it is called in another process where there are several jobs.
@@ -101,24 +102,27 @@ def do_runs(
     runs = read_runs(args.json) if args.json else []
     missing = [run for run in wanted if not is_done(runs, run, mark)]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    threads = max(1, len(os.sched_getaffinity(0)) // args.jobs)
-    with ProcessPoolExecutor(
-        args.jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,)
-    ) as pool:
-        futures = {pool.submit(_timed, work, run): run for run in missing}
-        for future in as_completed(futures):
-            result, seconds = future.result()
-            run = futures[future]
-            runs.append(
-                {"run": asdict(run), "fingerprint": mark, "commit": commit, "seconds": round(seconds), **result}
-            )
-            print(f"world {run.world}, seed {run.seed}: {seconds:.0f} s", file=sys.stderr, flush=True)
-            if args.json:
-                write_runs(args.json, runs)
+    for run, (result, seconds) in _results(missing, work, args.jobs):
+        runs.append({"run": asdict(run), "fingerprint": mark, "commit": commit, "seconds": round(seconds), **result})
+        print(f"world {run.world}, seed {run.seed}: {seconds:.0f} s", file=sys.stderr, flush=True)
+        if args.json:
+            write_runs(args.json, runs)
     return [each for run in wanted for each in runs if is_done([each], run, mark)]
 
 
-def _timed(work: Callable[[ClipEngine, Run], dict[str, Any]], run: Run) -> tuple[dict[str, Any], float]:
+def _results(runs: list[Run], work: Work, jobs: int) -> Iterator[tuple[Run, tuple[dict[str, Any], float]]]:
+    """Each run with what it made and the seconds that it took, in the order in which they end."""
+    if jobs == 1:
+        yield from ((run, _timed(work, run)) for run in runs)
+        return
+    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+        futures = {pool.submit(_timed, work, run): run for run in runs}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+def _timed(work: Work, run: Run) -> tuple[dict[str, Any], float]:
     started = perf_counter()
     engine = build_engine(EngineSettings(weights=str(model_dir()), device="cpu", precision="fp32"))
     return work(engine, run), perf_counter() - started

@@ -77,7 +77,7 @@ def arguments(path, jobs=1):
 
 
 def seed_of(engine, run):
-    """Stands for the work: in another process, hence here and not inside the test."""
+    """Stands for the work."""
     return {"rows": {}, "prompts": {"own": engine.width + run.seed}}
 
 
