@@ -182,6 +182,8 @@ class PromptSettings:
         start: First vectors: 'uniform' in [0, 1) (as published) or 'tokens': normal at the scale of the token table.
         views: Augmented views of each image whose background regions are embedded once.
         region_epsilon: ε of the min-max of the maps that cut the regions.
+        region_sharpness: β of a sigmoid that pushes those maps to 0 and 1 before they cut; 0: as published, none.
+        region_border: In (0, 1), where it has its middle; above 0.5, so that much of the background is left.
         crop_scale: Share of the image that a view shows at least, in (0, 1].
         seed: Seeds start, order and views.
         plateau_epochs: Stop once an epoch's mean loss has not fallen by a thousandth for this many epochs; 0: never.
@@ -198,6 +200,8 @@ class PromptSettings:
     start: str = "tokens"
     views: int = 4
     region_epsilon: float = 1e-4
+    region_sharpness: float = 16.0
+    region_border: float = 0.7
     crop_scale: float = 0.5
     seed: int = 504
     plateau_epochs: int = 0
@@ -213,6 +217,8 @@ class PromptSettings:
         )
         _require(self.start in PROMPT_STARTS, f"start {self.start!r}: choose one of {', '.join(PROMPT_STARTS)}")
         _require(self.region_epsilon >= 0, f"region epsilon {self.region_epsilon}: 0 or more")
+        _require(self.region_sharpness >= 0, f"region sharpness {self.region_sharpness}: 0 or more")
+        _require(0 < self.region_border < 1, f"region border {self.region_border}: it lies in (0, 1)")
         _require(0 < self.crop_scale <= 1, f"crop scale {self.crop_scale}: it lies in (0, 1]")
         _require(self.plateau_epochs >= 0, f"plateau epochs {self.plateau_epochs}: 0 (never stop early) or more")
 
@@ -220,10 +226,22 @@ class PromptSettings:
 PROMPT_PRESETS: dict[str, PromptSettings] = {
     "own": PromptSettings(),
     "voc12": PromptSettings(
-        lambda_t=0.02, repulsion="log-s", similarity="clamp", start="uniform", learning_rate=0.1, crop_scale=0.08
+        lambda_t=0.02,
+        repulsion="log-s",
+        similarity="clamp",
+        start="uniform",
+        learning_rate=0.1,
+        region_sharpness=0.0,
+        crop_scale=0.08,
     ),
     "coco14": PromptSettings(
-        lambda_t=0.01, repulsion="log-s", similarity="clamp", start="uniform", learning_rate=0.01, crop_scale=0.08
+        lambda_t=0.01,
+        repulsion="log-s",
+        similarity="clamp",
+        start="uniform",
+        learning_rate=0.01,
+        region_sharpness=0.0,
+        crop_scale=0.08,
     ),
 }
 

@@ -24,7 +24,7 @@ DEMO_GENERATOR_CAM_SETTINGS = CamSettings(
 DEMO_GENERATOR_SETTINGS = GeneratorSettings(
     epochs=8, batch_size=16, micro_batch=16, initial_learning_rate=0.02, learning_rate=0.1
 )
-DEMO_PROMPT_SETTINGS = PromptSettings(prompt_length=10, epochs=30, batch_size=64)
+DEMO_PROMPT_SETTINGS = PromptSettings(epochs=30, batch_size=64)
 
 # semples-coco with a quarter of its widths, for images of 64 pixels, and a colour width above the renderer's grain:
 # the best of the presets at 1, 1/4 and 1/8 of their widths, with colour widths 3 to 30.

@@ -21,7 +21,7 @@ from semples_cli.engine.preprocess import to_pixels
 from semples_cli.engine.region_features import encode_regions
 from semples_cli.engine.views import cut_image, cut_maps, random_crop
 from semples_cli.errors import EngineError
-from semples_cli.functional.regions import cut_regions, region_maps
+from semples_cli.functional.regions import cut_regions, region_maps, sharpen_maps
 from semples_cli.types import FloatArray, IndexArray, Progress
 
 BATCH = 64
@@ -63,13 +63,13 @@ def embed_background_regions(
     """Embed the background region of every pair in every view.
 
     A view follows from (seed, image, view) alone. It is the same part of image and map; the map is stretched to [0, 1]
-    within the view. When the device's memory runs out, fewer regions go through CLIP at once from there on; that moves
+    within the view, and sharpened. When the device's memory runs out, fewer regions go through CLIP at once from there on; that moves
     the last bits of the features and nothing else.
 
     Args:
         engine: The frozen CLIP.
         images: The images; one that cannot be read is left out.
-        settings: Views, crop scale, ε and seed.
+        settings: Views, crop scale, seed, and how the maps cut.
         progress: Called with (images done, images).
         store: File for the features where they are too large for memory; None: always in memory.
 
@@ -112,6 +112,7 @@ def _views(
         crop = random_crop(size, settings.crop_scale, np.random.default_rng((settings.seed, i, view)))
         pixels = to_pixels(cut_image(image, side, crop), (side, side), engine.preprocess.mean, engine.preprocess.std)
         cut = region_maps(cut_maps(torch.from_numpy(maps), size, side, crop), (side, side), settings.region_epsilon)
+        cut = sharpen_maps(cut, settings.region_sharpness, settings.region_border)
         yield cut_regions(pixels.expand(len(maps), -1, -1, -1), cut)[1]
 
 

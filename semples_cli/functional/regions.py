@@ -32,16 +32,17 @@ def region_maps(maps: torch.Tensor, size: tuple[int, int], epsilon: float) -> to
     return min_max(resized, epsilon)
 
 
-def sharpen_maps(maps: torch.Tensor, sharpness: float) -> torch.Tensor:
-    r"""Push maps to 0 and 1, one half the border, so that what is cut away hardly shows in a region any more.
+def sharpen_maps(maps: torch.Tensor, sharpness: float, border: float = 0.5) -> torch.Tensor:
+    r"""Push maps to 0 and 1, so that what is cut away hardly shows in a region any more.
 
-    .. math:: \sigma(\beta (M - \tfrac12))
+    .. math:: \sigma(\beta (M - b))
 
     CLIP recognises at half the contrast what a soft map only dims.
 
     Args:
         maps: (N, H, W) in [0, 1].
         sharpness: β; 0 leaves the maps as they are.
+        border: b, the value that becomes one half.
 
     Returns:
         (N, H, W) in (0, 1); differentiable.
@@ -50,7 +51,7 @@ def sharpen_maps(maps: torch.Tensor, sharpness: float) -> torch.Tensor:
         >>> sharpen_maps(torch.tensor([[[0.0, 0.5, 1.0]]]), 8.0)
         tensor([[[0.0180, 0.5000, 0.9820]]])
     """
-    return maps if sharpness == 0 else torch.sigmoid(sharpness * (maps - 0.5))
+    return maps if sharpness == 0 else torch.sigmoid(sharpness * (maps - border))
 
 
 def cut_regions(pixels: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

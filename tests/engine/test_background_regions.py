@@ -52,6 +52,7 @@ def account(engine, image, cam, crop, epsilon):
     view = np.array([np.interp(columns, np.arange(width), row) for row in whole])
     view = np.array([np.interp(rows, np.arange(height), column) for column in view.T]).T
     view = (view - view.min()) / (view.max() - view.min() + epsilon)
+    view = 1 / (1 + np.exp(-16 * (view - 0.7)))
     region = (pixels * (1 - view[..., None])).transpose(2, 0, 1)
     region = region[..., ::-1].copy() if crop.mirrored else region
     with torch.no_grad():

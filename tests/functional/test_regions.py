@@ -101,11 +101,11 @@ def test_sharpness_0_leaves_maps_as_they_are():
     assert torch.equal(sharpen_maps(maps, 0.0), maps)
 
 
-@given(sharpness=st.floats(0.5, 50), seed=st.integers(0, 99))
-def test_sharpening_keeps_the_order_and_the_border(sharpness, seed):
+@given(sharpness=st.floats(0.5, 50), border=st.floats(0.1, 0.9), seed=st.integers(0, 99))
+def test_sharpening_keeps_the_order_and_the_border(sharpness, border, seed):
     maps = drawn(1, 4, 4, seed=seed)
-    sharp = sharpen_maps(maps, sharpness)
-    assert torch.equal(sharp > 0.5, maps > 0.5)
+    sharp = sharpen_maps(maps, sharpness, border)
+    assert torch.equal(sharp > 0.5, maps > border)
     assert (sharp.flatten()[maps.flatten().argsort()].diff() >= 0).all()
 
 
