@@ -63,8 +63,8 @@ def embed_background_regions(
     """Embed the background region of every pair in every view.
 
     A view follows from (seed, image, view) alone. It is the same part of image and map; the map is stretched to [0, 1]
-    within the view, and sharpened. When the device's memory runs out, fewer regions go through CLIP at once from there on; that moves
-    the last bits of the features and nothing else.
+    within the view, and sharpened. When the device's memory runs out, fewer regions go through CLIP at once from there
+    on; that moves the last bits of the features and nothing else.
 
     Args:
         engine: The frozen CLIP.

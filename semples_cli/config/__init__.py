@@ -1,0 +1,51 @@
+"""One frozen dataclass of settings per step. Standard library only, so that `--help` is instant."""
+
+from semples_cli.config.masks import (
+    CLEAN_TEMPLATE,
+    CRF_PRESETS,
+    DEFAULT_BACKGROUND_SCORE,
+    DEFAULT_MODEL,
+    DEFAULT_WEIGHTS,
+    DEVICES,
+    MASK_MODES,
+    PRECISIONS,
+    CamSettings,
+    CrfSettings,
+    EngineSettings,
+    WorldSettings,
+)
+from semples_cli.config.training import (
+    GENERATOR_PRESETS,
+    POOLINGS,
+    PROMPT_PRESETS,
+    PROMPT_STARTS,
+    PUBLISHED_RAND_AUGMENT,
+    REPULSIONS,
+    SIMILARITIES,
+    GeneratorSettings,
+    PromptSettings,
+)
+
+__all__ = [
+    "CLEAN_TEMPLATE",
+    "CRF_PRESETS",
+    "DEFAULT_BACKGROUND_SCORE",
+    "DEFAULT_MODEL",
+    "DEFAULT_WEIGHTS",
+    "DEVICES",
+    "GENERATOR_PRESETS",
+    "MASK_MODES",
+    "POOLINGS",
+    "PRECISIONS",
+    "PROMPT_PRESETS",
+    "PROMPT_STARTS",
+    "PUBLISHED_RAND_AUGMENT",
+    "REPULSIONS",
+    "SIMILARITIES",
+    "CamSettings",
+    "CrfSettings",
+    "EngineSettings",
+    "GeneratorSettings",
+    "PromptSettings",
+    "WorldSettings",
+]
