@@ -132,7 +132,7 @@ class GeneratorSettings:
     learning_rate: float = 4e-3
     weight_decay: float = 0.03
     lambda_b: float = 0.3
-    lambda_r: float = 0.1
+    lambda_r: float = 0.15
     similarity: str = "half"
     region_epsilon: float = 0.1
     region_sharpness: float = 8.0
