@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test check fix bench ablation clean
+.PHONY: demo test check fix bench ablation sweeps clean
 .DEFAULT_GOAL = demo
 
 $(VENV)/.installed: pyproject.toml
@@ -36,7 +36,10 @@ bench: $(VENV)/.installed-dev   ## measure; see benchmarks/README.md
 	$(BIN)/python benchmarks/run_all.py
 
 ablation: $(VENV)/.installed-dev ## what each part of the method adds, on worlds that nothing was tuned on (about an hour)
-	$(BIN)/python benchmarks/ablation.py --worlds 1 2 3 --seeds 0 1 2
+	$(BIN)/python benchmarks/ablation.py --worlds 1 2 3 --seeds 0 1 2 --jobs 2 --json build/ablation.json
+
+sweeps: $(VENV)/.installed-dev  ## what happens around the demo's settings, one at a time (about an hour and a half)
+	$(BIN)/python benchmarks/sweeps.py --worlds 1 --seeds 0 1 --jobs 2 --json build/sweeps.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-out

@@ -31,7 +31,7 @@ from semples_cli.engine.prompts import AFTER, BEFORE, initial_vectors
 from semples_cli.engine.seeds import SeedGenerator
 from semples_cli.engine.views import cut_image, cut_maps, random_crop
 from semples_cli.functional.losses import prompt_loss, similarity
-from semples_cli.functional.regions import cut_regions, region_maps
+from semples_cli.functional.regions import cut_regions, region_maps, sharpen_maps
 from semples_cli.types import PROMPT_TEMPLATE, ClassSet
 
 CLASSES = ClassSet(OBJECTS)
@@ -84,7 +84,10 @@ def region(
     crop = random_crop(size, settings.crop_scale, rng)
     pixels = to_pixels(cut_image(image, side, crop), (side, side), engine.preprocess.mean, engine.preprocess.std)
     cut = cut_maps(torch.from_numpy(maps[slot : slot + 1]), size, side, crop)
-    return cut_regions(pixels[None], region_maps(cut, (side, side), settings.region_epsilon))[1][0]
+    cut = sharpen_maps(
+        region_maps(cut, (side, side), settings.region_epsilon), settings.region_sharpness, settings.region_border
+    )
+    return cut_regions(pixels[None], cut)[1][0]
 
 
 def encode_whole_window(engine: ClipEngine, vectors: torch.Tensor) -> torch.Tensor:
