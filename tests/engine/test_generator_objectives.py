@@ -84,7 +84,7 @@ def plain_terms(engine, generator, batch, settings, texts=None, usable=(True,) *
 def test_regions_against_a_plain_account(tiny_engine, generator, batch, words, usable):
     texts = texts_of(tiny_engine, words, usable)
     objective = RegionObjective(tiny_engine, encode_labels(tiny_engine, NAMES), SETTINGS, texts)
-    assert dict(objective.weights) == {"foreground": 1.0, "background": 0.3, "range": 0.0, "refinement": 0.1}
+    assert dict(objective.weights) == {"foreground": 1.0, "background": 0.3, "range": 0.0, "refinement": 0.15}
     assert objective.num_items(batch) == 7
     terms = objective.terms(generator, batch)
     expected = plain_terms(tiny_engine, generator, batch, SETTINGS, texts.features, usable)
