@@ -84,6 +84,7 @@ def test_presets_are_the_published_ones():
         ({"start": "zero"}, "choose one of uniform, tokens"),
         ({"region_epsilon": -1e-4}, "0 or more"),
         ({"region_sharpness": -1.0}, "region sharpness -1.0: 0 or more"),
+        ({"min_images": 0}, "min images 0: 1 or more"),
         ({"region_border": 0.0}, r"region border 0.0: it lies in \(0, 1\)"),
         ({"region_border": 1.0}, r"\(0, 1\)"),
         ({"crop_scale": 0.0}, r"\(0, 1\]"),
@@ -113,6 +114,7 @@ def test_prompt_presets_are_the_published_ones(preset, learning_rate, lambda_t):
         region_epsilon=1e-4,
         region_sharpness=0.0,
         crop_scale=0.08,
+        min_images=1,
         seed=504,
         plateau_epochs=0,
     )

@@ -31,6 +31,14 @@ from semples_cli.types import Progress, PromptSet
 CAM_DEFAULTS = CamSettings()
 ENGINE_DEFAULTS = EngineSettings()
 PROMPT_PANEL = "Prompts"
+MinImagesOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Images that a class needs for its prompt to be used; own: 3, the published presets: 1.",
+        rich_help_panel=PROMPT_PANEL,
+    ),
+]
 
 
 @error_border
@@ -97,6 +105,7 @@ def learn_prompts_cli(
             rich_help_panel=PROMPT_PANEL,
         ),
     ] = 0,
+    min_images: MinImagesOption = None,
     region_epsilon: RegionEpsilonOption = None,
     size: options.SizeOption = CAM_DEFAULTS.size,
     overwrite: options.OverwriteOption = False,
@@ -125,6 +134,7 @@ def learn_prompts_cli(
         "start": start,
         "seed": seed,
         "plateau_epochs": patience,
+        "min_images": min_images,
     }
     chosen = {name: value for name, value in chosen.items() if value is not None}
     settings = replace(_preset(PROMPT_PRESETS, preset), **chosen)

@@ -74,7 +74,7 @@ def _table(described: Sequence["PromptDescription"]) -> Table:
     for each in described:
         nearest, similarity = each.nearest_class
         nouns = ", ".join(f"{noun} {value:.3f}" for noun, value in each.nouns)
-        name = each.class_name if each.learned else f"{each.class_name} (not learned: no image)"
+        name = each.class_name if each.learned else f"{each.class_name} (not used: too few images)"
         own = f"{each.own_similarity:.3f}{' !' if each.describes_own_class else ''}"
         table.add_row(*(escape(text) for text in (name, nouns, f"{nearest} {similarity:.3f}", own)))
     return table

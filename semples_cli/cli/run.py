@@ -18,6 +18,7 @@ from semples_cli.cli.console import (
     report_summary,
     say,
 )
+from semples_cli.cli.learn_prompts import MinImagesOption
 from semples_cli.cli.loading import load_engine, take_stock
 from semples_cli.cli.refine import RegionEpsilonOption
 from semples_cli.config import DEFAULT_BACKGROUND_SCORE, CamSettings, EngineSettings
@@ -64,6 +65,7 @@ def run_cli(
         typer.Option(min=1, help="Passes over the images, of every training.", rich_help_panel=STAGE_PANEL),
     ] = None,
     background_score: options.BackgroundScoreOption = DEFAULT_BACKGROUND_SCORE,
+    min_images: MinImagesOption = None,
     region_epsilon: RegionEpsilonOption = None,
     workers: Annotated[
         int | None,
@@ -91,7 +93,12 @@ def run_cli(
 
     del config  # its callback has put its values into the others
     settings = pipeline_settings(
-        preset, size=size, epochs=epochs, background_score=background_score, region_epsilon=region_epsilon
+        preset,
+        size=size,
+        epochs=epochs,
+        background_score=background_score,
+        region_epsilon=region_epsilon,
+        min_images=min_images,
     )
     wanted = EngineSettings(model, weights, quick_gelu, device, precision)
     dataset = load_dataset(

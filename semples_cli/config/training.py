@@ -35,6 +35,7 @@ class PromptSettings:
         region_border: In (0, 1), where it has its middle; above 0.5, so that much of the background is left.
         crop_scale: Share of the image that a view shows at least, in (0, 1].
         seed: Seeds start, order and views.
+        min_images: Images that a class needs for its prompt to be used by later stages.
         plateau_epochs: Stop once an epoch's mean loss has not fallen by a thousandth for this many epochs; 0: never.
     """
 
@@ -53,11 +54,13 @@ class PromptSettings:
     region_border: float = 0.7
     crop_scale: float = 0.5
     seed: int = 504
+    min_images: int = 3
     plateau_epochs: int = 0
 
     def __post_init__(self) -> None:
         require(self.prompt_length >= 1, f"prompt length {self.prompt_length}: 1 or more")
         require(min(self.epochs, self.batch_size, self.views) >= 1, "epochs, batch size and views: 1 or more")
+        require(self.min_images >= 1, f"min images {self.min_images}: 1 or more")
         require(self.learning_rate > 0, f"learning rate {self.learning_rate}: above 0")
         require(self.lambda_t >= 0, f"lambda_t {self.lambda_t}: 0 or more")
         require(self.repulsion in REPULSIONS, f"repulsion {self.repulsion!r}: choose one of {', '.join(REPULSIONS)}")
@@ -82,6 +85,7 @@ PROMPT_PRESETS: dict[str, PromptSettings] = {
         learning_rate=0.1,
         region_sharpness=0.0,
         crop_scale=0.08,
+        min_images=1,
     ),
     "coco14": PromptSettings(
         lambda_t=0.01,
@@ -91,6 +95,7 @@ PROMPT_PRESETS: dict[str, PromptSettings] = {
         learning_rate=0.01,
         region_sharpness=0.0,
         crop_scale=0.08,
+        min_images=1,
     ),
 }
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from semples_cli.artifacts.cam_store import find_cams
 from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.artifacts.prompts_file import PromptTraining, read_prompt_training, read_prompts, write_prompts
@@ -35,6 +37,9 @@ STEP_VERSION = 1
 INITIAL_NAME = "generator_initial.safetensors"
 MATCHED_NAME = "generator_matched.safetensors"
 MATCHED_CAMS = "matched"
+
+# With fewer images than this, not every prompt finds its class's background: docs/results.md.
+ENOUGH_IMAGES = 8
 
 # What the settings in the file say beside those of the training.
 NUM_PAIRS = "num_pairs"
@@ -139,7 +144,7 @@ def _learn(
     if (stopped := learning.stopped_epoch) is not None:
         note(f"the loss of the prompts fell no more: stopped after epoch {stopped} of {settings.epochs}, as asked")
     facts = {
-        UNLEARNED: _say_unlearned(class_set, regions, note),
+        UNLEARNED: _say_unlearned(class_set, regions, settings.min_images, note),
         NUM_PAIRS: len(regions.class_indices),
         STOPPED_EPOCH: stopped,
     }
@@ -181,13 +186,21 @@ def _match(
     return folder
 
 
-def _say_unlearned(class_set: ClassSet, regions: BackgroundRegions, note: Note) -> list[str]:
-    seen = set(regions.class_indices.tolist())
-    unlearned = [name for k, name in enumerate(class_set.names, 1) if k not in seen]
-    if unlearned:
-        names = ", ".join(unlearned)
-        note(f"no image to learn from, so later stages do without a prompt of these classes: {names}")
-    return unlearned
+def _say_unlearned(class_set: ClassSet, regions: BackgroundRegions, min_images: int, note: Note) -> list[str]:
+    """Classes whose prompt is not to be used; what there is to know about classes with few images is said."""
+    counts = np.bincount(regions.class_indices, minlength=len(class_set) + 1)[1:].tolist()
+    images = dict(zip(class_set.names, counts, strict=True))
+    few = {name: f"{name} ({count})" for name, count in images.items() if 0 < count < min_images}
+    if none := [name for name, count in images.items() if count == 0]:
+        note(f"no image to learn from, so later stages do without a prompt of these classes: {', '.join(none)}")
+    if few:
+        note(
+            "too few images to learn from (how many), so later stages do without a prompt of these classes: "
+            f"{', '.join(few.values())}; add images, or use them all the same with --min-images 1"
+        )
+    if hardly := [f"{name} ({count})" for name, count in images.items() if min_images <= count < ENOUGH_IMAGES]:
+        note(f"few images to learn from (how many), look at what these prompts have learned: {', '.join(hardly)}")
+    return [name for name in class_set.names if name in few or name in none]
 
 
 def _pack(class_set: ClassSet, engine: ClipEngine, vectors: FloatArray, settings: Mapping[str, object]) -> PromptSet:

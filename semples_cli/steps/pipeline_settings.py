@@ -52,6 +52,7 @@ def pipeline_settings(
     epochs: int | None = None,
     background_score: float = DEFAULT_BACKGROUND_SCORE,
     region_epsilon: float | None = None,
+    min_images: int | None = None,
 ) -> PipelineSettings:
     """The settings of a preset, with what concerns several stages changed in all of them.
 
@@ -61,6 +62,7 @@ def pipeline_settings(
         epochs: Passes over the images, of every training; None: the preset's.
         background_score: In [0, 1]: what the argmax gives to background.
         region_epsilon: ε of the mask generator's regions, in all its stages; None: the preset's.
+        min_images: Images that a class needs for its prompt to be used; None: the preset's.
 
     Raises:
         SettingsError: No such preset, or a value out of range.
@@ -74,6 +76,8 @@ def pipeline_settings(
         prompts, generator = replace(prompts, epochs=epochs), replace(generator, epochs=epochs)
     if region_epsilon is not None:
         generator = replace(generator, region_epsilon=region_epsilon)
+    if min_images is not None:
+        prompts = replace(prompts, min_images=min_images)
     cams = CamSettings(size=size, background_score=background_score)
     return PipelineSettings(
         prompts=prompts,

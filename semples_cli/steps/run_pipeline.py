@@ -171,7 +171,11 @@ def _learn(run: _Pipeline) -> PipelineStage:
         note=run.note,
     )
     listed = prompts.settings.get(UNLEARNED)
-    unlearned = tuple((str(name), "no image to learn from") for name in listed) if isinstance(listed, list) else ()
+    unlearned = (
+        tuple((str(name), "too few images to learn its prompt from") for name in listed)
+        if isinstance(listed, list)
+        else ()
+    )
     learned, kept = len(run.class_set) - len(unlearned), before == _identity(path)
     counts = (0, learned) if kept else (learned, 0)
     return PipelineStage("prompts", path, RunSummary(*counts, unlearned, (), perf_counter() - started))

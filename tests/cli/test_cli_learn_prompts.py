@@ -18,7 +18,7 @@ from semples_cli.config import PROMPT_PRESETS
 
 WIDE = {"COLUMNS": "200", "TERM": "dumb"}
 ENGINE = ["--device", "cpu", "--precision", "fp32"]
-SMALL = ["--prompt-length", "2", "--epochs", "1", "--size", "32"]
+SMALL = ["--prompt-length", "2", "--epochs", "1", "--size", "32", "--min-images", "1"]
 
 
 @pytest.fixture

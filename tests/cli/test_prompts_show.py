@@ -97,7 +97,7 @@ def test_the_table_shows_every_class_its_nouns_and_that_it_was_not_learned(show)
     done = show("--nouns", "nouns.txt")
     assert done.exit_code == 0, done.stderr
     rows = re.sub(r"\s+", " ", done.stdout)
-    assert "cat (not learned: no image)" in rows
+    assert "cat (not used: too few images)" in rows
     assert all(re.search(rf"{re.escape(noun)} -?\d\.\d{{3}}", rows) for noun in NOUNS)
     assert "loading " in done.stderr
 

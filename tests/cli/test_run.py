@@ -21,7 +21,20 @@ from semples_cli.config import CRF_PRESETS, PROMPT_PRESETS
 from semples_cli.steps.pipeline_settings import pipeline_settings
 
 WIDE = {"COLUMNS": "300", "TERM": "dumb"}
-SMALL = ["--device", "cpu", "--precision", "fp32", "--size", "32", "--epochs", "1", "--workers", "1"]
+SMALL = [
+    "--device",
+    "cpu",
+    "--precision",
+    "fp32",
+    "--size",
+    "32",
+    "--epochs",
+    "1",
+    "--workers",
+    "1",
+    "--min-images",
+    "1",
+]
 STAGES = ["prompts", "seeds", "refined", "crf"]
 
 
@@ -166,7 +179,7 @@ def test_classes_without_images_get_no_prompt_and_the_rest_is_done(run, folder):
     (folder / "classes.txt").write_text("boat\ncat\ndog\nzebra\n")
     done = run("images", "--classes", "classes.txt", "--out", "out")
     assert done.exit_code == 0, done.stderr
-    assert "skipped: zebra: no image to learn from" in done.stderr
+    assert "skipped: zebra: too few images to learn its prompt from" in done.stderr
     assert rows(done.stdout) == {"prompts": (3, 0, 0), **dict.fromkeys(STAGES[1:], (5, 0, 0))}
 
 

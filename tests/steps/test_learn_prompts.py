@@ -1,6 +1,7 @@
 """Prompts learned into a file: from a run's CAMs or from scratch, kept, learned again, cut off, and what is refused."""
 
 import os
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +24,7 @@ from semples_cli.steps.make_cams import make_cams
 from semples_cli.steps.progress import silent
 from semples_cli.types import ClassSet, Sample
 
-SETTINGS = PromptSettings(prompt_length=2, epochs=3, batch_size=2, views=2, learning_rate=2.0)
+SETTINGS = PromptSettings(prompt_length=2, epochs=3, batch_size=2, views=2, learning_rate=2.0, min_images=1)
 CAM_SETTINGS = CamSettings(size=32, affinity_layers="none", batch_size=2)
 NUM_STEPS = 9  # five pairs of image and class: three batches an epoch
 
@@ -37,8 +38,9 @@ def quiet(part):
 
 
 @pytest.fixture
-def learn(photos, clip_engine, tmp_path):
-    """Learn from the CAMs of the photos, which are made once for the test."""
+def learn(photos, clip_engine, tmp_path, monkeypatch):
+    """Learn from the CAMs of the photos, which are made once for the test; few as they are, nothing is said of it."""
+    monkeypatch.setattr(step, "ENOUGH_IMAGES", 1)
 
     def run(name="prompts", settings=SETTINGS, samples=None, class_set=CLASS_SET, **options):
         options = {"cams": run.cams, "begin": quiet, "note": run.notes.append, **options}
@@ -338,8 +340,34 @@ def test_a_class_without_images_is_said_and_left_out_of_use(learn):
     prompts = learn(class_set=class_set)
     assert prompts.vectors.shape == (4, 2, 16)
     assert prompts.settings["unlearned_classes"] == ["zebra"]
-    assert "later stages do without a prompt of these classes: zebra" in learn.notes[-1]
+    assert any("do without a prompt of these classes: zebra" in note for note in learn.notes)
     assert read_prompts(learn.folder / "prompts.safetensors").settings["unlearned_classes"] == ["zebra"]
+
+
+def num_images(photos):
+    counts = Counter(index for sample in samples_of(photos) for index in sample.class_indices)
+    return {name: counts[index] for index, name in enumerate(CLASS_SET.names, 1)}
+
+
+def test_a_class_with_too_few_images_is_said_and_left_out_of_use(learn):
+    images = num_images(learn.photos)
+    least = max(images.values())
+    few = {name: count for name, count in images.items() if count < least}
+    assert few
+    prompts = learn(settings=replace(SETTINGS, min_images=least))
+    assert prompts.settings["unlearned_classes"] == list(few)
+    (note,) = [note for note in learn.notes if "too few" in note]
+    assert note.endswith("add images, or use them all the same with --min-images 1")
+    assert all(f"{name} ({count})" in note for name, count in few.items())
+
+
+def test_classes_with_hardly_enough_images_are_used_and_named(learn, monkeypatch):
+    monkeypatch.setattr(step, "ENOUGH_IMAGES", 8)
+    images = num_images(learn.photos)
+    prompts = learn()
+    assert prompts.settings["unlearned_classes"] == []
+    (note,) = [note for note in learn.notes if note.startswith("few images")]
+    assert note.endswith(", ".join(f"{name} ({count})" for name, count in images.items()))
 
 
 def test_an_image_without_cam_is_left_out_and_said(learn):

@@ -29,7 +29,7 @@ from semples_cli.types import ClassSet
 
 CAMS = CamSettings(size=32, batch_size=2)
 SETTINGS = PipelineSettings(
-    prompts=PromptSettings(prompt_length=2, epochs=1, batch_size=2, views=1),
+    prompts=PromptSettings(prompt_length=2, epochs=1, batch_size=2, views=1, min_images=1),
     generator=replace(GENERATOR_SETTINGS, epochs=1),
     cams=CAMS,
     generator_cams=replace(CAMS, affinity_layers="none"),
@@ -176,7 +176,7 @@ def test_pictures_only_on_request(pipeline):
 def test_a_class_without_images_is_said_and_the_others_are_done(pipeline):
     classes = ClassSet((*CLASS_SET.names, "zebra"))
     stages = pipeline(class_set=classes)
-    assert stages[0].summary.skipped == (("zebra", "no image to learn from"),)
+    assert stages[0].summary.skipped == (("zebra", "too few images to learn its prompt from"),)
     assert counts(stages) == {"prompts": (3, 0), **dict.fromkeys(STAGES[1:], (MASKS, 0))}
     assert any("zebra" in note for note in pipeline.notes)
     assert counts(pipeline(class_set=classes))["prompts"] == (0, 3)
