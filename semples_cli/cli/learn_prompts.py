@@ -25,6 +25,7 @@ from semples_cli.config import (
     EngineSettings,
     GeneratorSettings,
 )
+from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.errors import SettingsError
 from semples_cli.types import Progress, PromptSet
 
@@ -109,6 +110,7 @@ def learn_prompts_cli(
     region_epsilon: RegionEpsilonOption = None,
     size: options.SizeOption = CAM_DEFAULTS.size,
     overwrite: options.OverwriteOption = False,
+    max_pixels: options.MaxPixelsOption = DEFAULT_MAX_PIXELS,
     as_json: options.JsonOption = False,
     config: options.ConfigOption = None,
 ) -> None:
@@ -165,6 +167,7 @@ def learn_prompts_cli(
             generator_settings=generator_settings,
             cam_settings=CamSettings(size=size, affinity_layers="none"),
             overwrite=overwrite,
+            max_pixels=max_pixels,
             begin=begin,
             note=say,
         )

@@ -22,6 +22,7 @@ from semples_cli.cli.learn_prompts import MinImagesOption
 from semples_cli.cli.loading import load_engine, take_stock
 from semples_cli.cli.refine import RegionEpsilonOption
 from semples_cli.config import DEFAULT_BACKGROUND_SCORE, CamSettings, EngineSettings
+from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.steps.pipeline_settings import DEFAULT_PRESET, DEFAULT_SIZE, PRESET_VIEWS, pipeline_settings
 from semples_cli.types import Progress
 
@@ -76,6 +77,7 @@ def run_cli(
         typer.Option("--overlay", help="Also write pictures to the overlays of each folder.", rich_help_panel="Output"),
     ] = False,
     overwrite: options.OverwriteOption = False,
+    max_pixels: options.MaxPixelsOption = DEFAULT_MAX_PIXELS,
     as_json: options.JsonOption = False,
     config: options.ConfigOption = None,
 ) -> None:
@@ -124,6 +126,7 @@ def run_cli(
             skipped=[(sample_id, NO_LABEL) for sample_id in dataset.unlabelled],
             workers=workers,
             overwrite=overwrite,
+            max_pixels=max_pixels,
             overlays=overlay,
             begin=begin,
             note=say,

@@ -65,6 +65,12 @@ def test_from_cams_it_writes_one_file_and_says_how_to_look_at_it(learn, folder):
     assert [each["class"] for each in json.loads(shown.stdout)["prompts"]] == list(CLASSES)
 
 
+def test_images_that_are_too_large_are_left_out_and_listed(learn):
+    done = learn("images", "--cams", "masks", "--max-pixels", "100")
+    assert done.exit_code == 1
+    assert "no background region to learn from" in done.stderr
+
+
 def test_json_is_one_document_on_stdout(learn):
     done = learn("images", "--cams", "masks", "--json")
     assert done.exit_code == 0, done.stderr
