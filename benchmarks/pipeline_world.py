@@ -3,9 +3,13 @@
 Ground truth is read by `World.measure` and by nothing else.
 """
 
+import contextlib
 import copy
+import functools
+import multiprocessing
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +42,7 @@ from semples_cli.engine.training_batches import LabelledImages
 from semples_cli.functional.background_curve import BackgroundCurve
 from semples_cli.functional.crf import DenseCrf, refine_labels
 from semples_cli.functional.masks import resize_scores, seed_mask
-from semples_cli.functional.metrics import confusion_counts, dataset_scores
+from semples_cli.functional.metrics import DatasetScores, confusion_counts, dataset_scores
 from semples_cli.types import ClassSet
 
 CLASSES = ClassSet(OBJECTS)
@@ -111,12 +115,15 @@ class World:
         with torch.no_grad():
             return PromptEncoder(self.engine)(torch.from_numpy(vectors))
 
-    def measure(self, maps: Maps, score: float, crf: CrfSettings | None = None) -> dict[str, Any]:
+    def measure(
+        self, maps: Maps, score: float, crf: CrfSettings | None = None, pool: Executor | None = None
+    ) -> dict[str, Any]:
         """Figures of some maps, in percent.
 
         `default` and `tuned` are mIoU at DEFAULT_SCORE and at `score`, `best` at the score that the ground truth likes
         best; `leakage…` at the first two; `crf…` their mIoU after the CRF, where one is given; `lost` counts the
-        classes present of which `tuned` has not one pixel; `curve` is the mIoU at 0.00, 0.01, …, 1.00.
+        classes present of which `tuned` has not one pixel; `iou…` is the IoU by class at the first two, None where its
+        union is empty; `curve` is the mIoU at 0.00, 0.01, …, 1.00.
         """
         curve = BackgroundCurve(len(CLASSES) + 1)
         full = [resize_scores(each, scene.target.shape) for each, scene in zip(maps, self.scenes, strict=True)]
@@ -125,18 +132,22 @@ class World:
         miou = 100 * curve.miou()
         best = curve.best()
         figures: dict[str, Any] = {"best": miou[best], "best_score": float(curve.thresholds[best])}
+        by_class = {}
         for name, at in (("default", DEFAULT_SCORE), ("tuned", score)):
             masks = [seed_mask(each, np.array(k), at) for each, k in zip(full, self.present, strict=True)]
             figures[name] = miou[round(100 * at)]
             figures[f"leakage_{name}"] = 100 * self._leakage(masks)
+            by_class[f"iou_{name}"] = class_percents(self._scores(masks))
             if crf is not None:
-                figures[f"crf_{name}"] = 100 * self._miou(refine_all(self.images, masks, crf))
+                refined = refine_all(self.images, masks, crf, pool)
+                figures[f"crf_{name}"] = 100 * self._scores(refined).miou
             figures["lost"] = len({k for classes in self.present for k in classes} - set(np.unique(np.stack(masks))))
-        return {key: round(float(value), 3) for key, value in figures.items()} | {"curve": miou.round(2).tolist()}
+        rounded = {key: round(float(value), 3) for key, value in figures.items()}
+        return rounded | by_class | {"curve": miou.round(2).tolist()}
 
-    def _miou(self, masks: Sequence[np.ndarray]) -> float:
+    def _scores(self, masks: Sequence[np.ndarray]) -> DatasetScores:
         pairs = zip(self.scenes, masks, strict=True)
-        return dataset_scores(sum(confusion_counts(s.target, mask, len(CLASSES) + 1) for s, mask in pairs)).miou
+        return dataset_scores(sum(confusion_counts(s.target, mask, len(CLASSES) + 1) for s, mask in pairs))
 
     def _leakage(self, masks: Sequence[np.ndarray]) -> float:
         """Of the pixels of class k's own background in images of k, the share called k; the mean over classes."""
@@ -150,11 +161,36 @@ class World:
         return float((called / np.maximum(pixels, 1))[pixels > 0].mean())
 
 
-def refine_all(images: Sequence[np.ndarray], masks: Sequence[np.ndarray], settings: CrfSettings) -> list[np.ndarray]:
-    """Masks after the dense CRF."""
+def class_percents(scores: DatasetScores) -> dict[str, float | None]:
+    """IoU of background and classes in percent; None where there is none, for JSON has no NaN."""
+    names = ("background", *OBJECTS)
+    return {name: None if np.isnan(v) else round(100 * float(v), 2) for name, v in zip(names, scores.iou, strict=True)}
+
+
+def refine_all(
+    images: Sequence[np.ndarray], masks: Sequence[np.ndarray], settings: CrfSettings, pool: Executor | None = None
+) -> list[np.ndarray]:
+    """Masks after the dense CRF; the same with a pool and without."""
+    refine = functools.partial(refine_one, settings=settings)
+    if pool is None:
+        return list(map(refine, images, masks))
+    return list(pool.map(refine, images, masks, chunksize=25))
+
+
+def refine_one(image: np.ndarray, mask: np.ndarray, settings: CrfSettings) -> np.ndarray:
+    """A mask after the dense CRF."""
     options = {k: v for k, v in asdict(settings).items() if k not in ("unary", "gt_prob", "min_confidence")}
-    crf = DenseCrf(**options)
-    return [refine_labels(image, mask, settings.gt_prob, crf)[0] for image, mask in zip(images, masks, strict=True)]
+    return refine_labels(image, mask, settings.gt_prob, DenseCrf(**options))[0]
+
+
+@contextlib.contextmanager
+def crf_pool(workers: int) -> Iterator[Executor | None]:
+    """Processes for the CRF of all rows of a run; none for one worker. Left open, it would keep a job from ending."""
+    if workers == 1:
+        yield None
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        yield pool
 
 
 def describe(engine: ClipEngine, learned: torch.Tensor, pairing: int) -> dict[str, Any]:
