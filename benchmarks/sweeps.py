@@ -4,20 +4,22 @@
     python benchmarks/sweeps.py --tables build/sweeps.json
 
 Each value: seeds with the learned prompts, matching alone, SemPLeS; and the share of prompts that are nearest to the
-class's own background. Nothing is trained twice: initial and matched generators are kept by the settings that they
-follow from. `published` are the presets of VOC 2012 and COCO 2014, at the demo's batch sizes, epochs and head.
+class's own background. In a run nothing is made twice: generators, prompts and figures are kept by the settings that
+they follow from. A run is one world with one seed and all sweeps that were asked for; another choice of sweeps is
+another run. `published` are the presets of VOC 2012 and COCO 2014; epochs, batch sizes and the generator's rates stay.
 """
 
 import argparse
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
+from ablation import by_settings, read_tables
 from pipeline_world import CLASSES, Maps, Tuning, World, describe
-from runs import Run, add_arguments, do_runs, fingerprint, read_runs
-from tables import markdown, spread
+from runs import Run, add_arguments, do_runs, fingerprint
+from tables import Runs, markdown, spread
 
 from semples_cli.config import GENERATOR_PRESETS, PROMPT_PRESETS, GeneratorSettings, PromptSettings
 from semples_cli.engine.clip import ClipEngine
@@ -26,14 +28,8 @@ from semples_cli.engine.generators.clip_head import ClipGenerator
 
 SEEDS, MATCHED, SEMPLES = "seeds + learned prompts", "+ L_match", "SemPLeS"
 SCORES = {SEEDS: 0.4, MATCHED: 0.6, SEMPLES: 0.6}
-COLUMNS = (
-    (SEEDS, "best", "seeds + prompts, best mIoU"),
-    (MATCHED, "default", "+ L_match at 0.4"),
-    (MATCHED, "best", "+ L_match, best"),
-    (SEMPLES, "default", "SemPLeS at 0.4"),
-    (SEMPLES, "best", "SemPLeS, best"),
-    (SEMPLES, "leakage_default", "SemPLeS, leakage at 0.4"),
-)
+FIGURES = {"default": "mIoU at 0.4", "best": "best mIoU", "leakage_default": "leakage at 0.4"}
+COLUMNS = {(row, key): f"{row}: {name}" for row in SCORES for key, name in FIGURES.items()}
 
 
 def of_prompts(**changes: object) -> Callable[[Tuning], Tuning]:
@@ -45,7 +41,7 @@ def of_generator(**changes: object) -> Callable[[Tuning], Tuning]:
 
 
 def published(preset: str) -> Callable[[Tuning], Tuning]:
-    """Losses, λ, start, crops and rates of a preset; what belongs to the size of the training stays the demo's."""
+    """Losses, λ, start, crops and the prompts' rate of a preset; what follows the training's size stays the demo's."""
     prompts, generator = PROMPT_PRESETS[preset], GENERATOR_PRESETS[preset]
 
     def change(tuning: Tuning) -> Tuning:
@@ -79,9 +75,11 @@ SWEEPS: dict[str, dict[str, Callable[[Tuning], Tuning]]] = {
     "similarity": {
         "prompts clamp": of_prompts(similarity="clamp"),
         "generator clamp": of_generator(similarity="clamp"),
-        "both half": of_prompts(similarity="half"),
+        "both clamp": lambda tuning: of_prompts(similarity="clamp")(of_generator(similarity="clamp")(tuning)),
+        "both half": lambda tuning: of_prompts(similarity="half")(of_generator(similarity="half")(tuning)),
     },
-    "lambda-r": {str(v): of_generator(lambda_r=v) for v in (0.05, 0.1, 0.2, 0.5, 1.0)},
+    # 0 is a control: it must repeat matching alone.
+    "lambda-r": {str(v): of_generator(lambda_r=v) for v in (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)},
     "lambda-b": {str(v): of_generator(lambda_b=v) for v in (0.1, 0.3, 0.75, 1.5, 2.4)},
     "sharpness": {str(v): of_generator(region_sharpness=v) for v in (0.0, 4.0, 8.0, 16.0)},
     "residual": {str(v): of_generator(residual=v) for v in (0.0, 0.5, 1.0, 2.0)},
@@ -97,9 +95,11 @@ class Trainings:
         self.initial = functools.cache(self._initial)
         self.matched = functools.cache(self._matched)
         self.learned = functools.cache(self._learned)
+        self.matching_figures = functools.cache(self._matching_figures)
         self.seeds = functools.cache(self._seeds)
+        self.measure = functools.cache(self._measure)
 
-    def measure(self, tuning: Tuning) -> dict[str, Any]:
+    def _measure(self, tuning: Tuning) -> dict[str, Any]:
         """The figures of one tuning, which differs from the demo's in prompts and generator alone."""
         generator = replace(tuning.generator, seed=self.seed)
         matching = replace(generator, lambda_r=0.0)
@@ -107,7 +107,7 @@ class Trainings:
         learned = self.learned(matching, prompts)
         rows = {
             SEEDS: self.seeds(matching, prompts),
-            MATCHED: self.world.measure(self.matched(matching), SCORES[MATCHED]),
+            MATCHED: self.matching_figures(matching),
             SEMPLES: self.world.measure(self._refined(generator, learned), SCORES[SEMPLES]),
         }
         return {"rows": rows, "prompts": describe(self.world.engine, learned, self.world.settings.pairing)}
@@ -123,6 +123,9 @@ class Trainings:
     def _matched(self, settings: GeneratorSettings) -> Maps:
         trained = self.world.train("matched", settings, self._start(settings))
         return self.world.generator_maps(trained, self.base.generator_cams)
+
+    def _matching_figures(self, matching: GeneratorSettings) -> dict[str, Any]:
+        return self.world.measure(self.matched(matching), SCORES[MATCHED])
 
     def _learned(self, matching: GeneratorSettings, settings: PromptSettings) -> torch.Tensor:
         return self.world.learn(self.matched(matching), settings)
@@ -147,14 +150,25 @@ def sweep(engine: ClipEngine, run: Run, names: tuple[str, ...]) -> dict[str, Any
     return {"sweeps": made}
 
 
-def table(runs: list[Mapping[str, Any]]) -> str:
+def table(runs: Runs) -> str:
     """A line for each value, over all runs that have it."""
     lines = []
     for key in dict.fromkeys(key for run in runs for key in run["sweeps"]):
         made = [run["sweeps"][key] for run in runs if key in run["sweeps"]]
-        cells = [spread([each["rows"][row][figure] for each in made]) for row, figure, _ in COLUMNS]
+        cells = [spread([each["rows"][row][figure] for each in made]) for row, figure in COLUMNS]
         lines.append([key, str(len(made)), *cells, spread([each["prompts"]["own"] for each in made]) + " %"])
-    return markdown(["setting", "runs", *(title for _, _, title in COLUMNS), "own background"], lines)
+    return markdown(["setting", "runs", *COLUMNS.values(), "own background"], lines)
+
+
+def print_tables(runs: Runs) -> None:
+    """A table for each group of runs."""
+    for title, group in by_settings(runs).items():
+        print(f"## {title}", table(group), sep="\n\n", end="\n\n")
+
+
+def mark_of(names: tuple[str, ...]) -> str:
+    """The fingerprint of these sweeps: of every setting that they try, presets among them."""
+    return fingerprint([SCORES, {name: {v: change(Tuning()) for v, change in SWEEPS[name].items()} for name in names}])
 
 
 def main() -> None:
@@ -164,15 +178,13 @@ def main() -> None:
     parser.add_argument("--sweep", nargs="+", choices=tuple(SWEEPS), default=tuple(SWEEPS))
     args = parser.parse_args()
     if args.tables:
-        runs = [run for path in args.tables for run in read_runs(path)]
-    else:
-        wanted = [
-            Run(world, seed, args.pairing, args.bias, args.num_images) for world in args.worlds for seed in args.seeds
-        ]
-        names = tuple(args.sweep)
-        work = functools.partial(sweep, names=names)
-        runs = do_runs(wanted, fingerprint([Tuning(), SCORES, names]), work, args)
-    print(table(runs))
+        print_tables(read_tables(args.tables, "sweeps"))
+        return
+    wanted = [
+        Run(world, seed, args.pairing, args.bias, args.num_images) for world in args.worlds for seed in args.seeds
+    ]
+    names = tuple(name for name in SWEEPS if name in args.sweep)
+    print_tables(do_runs(wanted, mark_of(names), functools.partial(sweep, names=names), args))
 
 
 if __name__ == "__main__":
