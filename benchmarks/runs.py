@@ -26,6 +26,7 @@ from semples_cli.engine.build import build_engine
 from semples_cli.engine.clip import ClipEngine
 
 FORMAT_VERSION = 1
+KEYS = {"run", "fingerprint"}
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ def read_runs(path: Path) -> list[dict[str, Any]]:
         return []
     try:
         document = json.loads(path.read_text())
-        if document["format_version"] == FORMAT_VERSION:
+        if document["format_version"] == FORMAT_VERSION and all(each.keys() >= KEYS for each in document["runs"]):
             return list(document["runs"])
-    except (ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         pass
     sys.exit(f"{path}: not a file of runs of this version; give another name, or remove it")
 
@@ -98,10 +99,11 @@ def do_runs(wanted: Iterable[Run], mark: str, work: Work, args: argparse.Namespa
 
     `work` makes what a run is to hold; it is called in another process where there are several jobs.
     """
-    wanted = list(wanted)
+    wanted = list(dict.fromkeys(wanted))
     runs = read_runs(args.json) if args.json else []
     missing = [run for run in wanted if not is_done(runs, run, mark)]
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     for run, (result, seconds) in _results(missing, work, args.jobs):
         runs.append({"run": asdict(run), "fingerprint": mark, "commit": commit, "seconds": round(seconds), **result})
         print(f"world {run.world}, seed {run.seed}: {seconds:.0f} s", file=sys.stderr, flush=True)
@@ -111,15 +113,24 @@ def do_runs(wanted: Iterable[Run], mark: str, work: Work, args: argparse.Namespa
 
 
 def _results(runs: list[Run], work: Work, jobs: int) -> Iterator[tuple[Run, tuple[dict[str, Any], float]]]:
-    """Each run with what it made and the seconds that it took, in the order in which they end."""
+    """Each run with what it made and the seconds that it took, in the order in which they end.
+
+    With several jobs, a run that fails is raised once all others have been yielded, so that they can be kept.
+    """
     if jobs == 1:
         yield from ((run, _timed(work, run)) for run in runs)
         return
     threads = max(1, len(os.sched_getaffinity(0)) // jobs)
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
         futures = {pool.submit(_timed, work, run): run for run in runs}
+        failed = []
         for future in as_completed(futures):
-            yield futures[future], future.result()
+            if future.exception() is None:
+                yield futures[future], future.result()
+            else:
+                failed.append(future)
+        for future in failed:
+            future.result()
 
 
 def _timed(work: Work, run: Run) -> tuple[dict[str, Any], float]:

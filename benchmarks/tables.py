@@ -32,19 +32,18 @@ def rows_table(runs: Runs, scores: Mapping[str, float]) -> str:
 
 def paired_table(runs: Runs, pairs: Iterable[tuple[str, str]]) -> str:
     """Differences between two rows of one world and one seed of training, and in how many runs each is above 0."""
-    columns = {key: name for key, name in COLUMNS.items() if key != "lost"}
     lines = []
     for one, other in pairs:
         differences = [
-            {key: run["rows"][one][key] - there[key] for key in columns}
+            {key: run["rows"][one][key] - there[key] for key in COLUMNS}
             for run in runs
             if one in run["rows"] and (there := _same_run(runs, run, other)) is not None
         ]
         if differences:
-            values = [[each[key] for each in differences] for key in columns]
+            values = [[each[key] for each in differences] for key in COLUMNS]
             cells = [f"{spread(each, '+')} ({sum(v > 0 for v in each)}/{len(each)})" for each in values]
             lines.append([f"{one} − {other}", *cells])
-    return markdown(["difference", *columns.values()], lines)
+    return markdown(["difference", *COLUMNS.values()], lines)
 
 
 def prompts_table(runs: Runs) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -61,6 +62,8 @@ def test_differences_are_taken_within_a_world_and_a_seed():
     assert table[2][1] == "+1.0 ± 2.8 (1/2)"
     assert table[2][5] == "-10.5 ± 13.4 (0/2)"
     assert table[3][1] == "+3.0 ± 14.1 (1/2)"
+    assert table[0][-1] == "classes lost"
+    assert table[2][-1] == "+1.0 ± 2.8 (1/2)"
 
 
 def test_prompts_that_missed_are_named():
@@ -99,7 +102,41 @@ def test_a_run_that_is_in_the_file_is_not_repeated(tmp_path, capsys):
     assert json.loads(path.read_text())["format_version"] == 1
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"runs": []}', '{"format_version": 2, "runs": []}'])
+def seed_1_fails(engine, run):
+    if run.seed == 1:
+        raise ValueError("no figures")
+    return seed_of(engine, run)
+
+
+def test_what_other_jobs_made_is_kept_when_one_fails(tmp_path, monkeypatch):
+    import runs
+    from runs import Run, do_runs, read_runs
+
+    monkeypatch.setattr(runs, "ProcessPoolExecutor", lambda jobs, *others: ThreadPoolExecutor(jobs))
+    path = tmp_path / "runs.json"
+    wanted = [Run(1, seed, 0, 0.9, 4) for seed in (1, 0, 2)]
+    with pytest.raises(ValueError, match="no figures"):
+        do_runs(wanted, "a", seed_1_fails, arguments(path, jobs=2))
+    assert sorted(each["run"]["seed"] for each in read_runs(path)) == [0, 2]
+
+
+def test_a_run_that_is_wanted_twice_is_done_once(tmp_path):
+    from runs import Run, do_runs
+
+    run = Run(1, 0, 0, 0.9, 4)
+    assert len(do_runs([run, run], "a", seed_of, arguments(tmp_path / "runs.json"))) == 1
+
+
+def test_a_folder_is_no_file_of_runs(tmp_path):
+    from runs import read_runs
+
+    with pytest.raises(SystemExit, match="not a file of runs"):
+        read_runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"runs": []}', '{"format_version": 2, "runs": []}', '{"format_version": 1, "runs": [7]}']
+)
 def test_another_file_is_left_alone(tmp_path, text):
     from runs import read_runs
 
