@@ -75,28 +75,19 @@ class PromptSettings:
         require(self.plateau_epochs >= 0, f"plateau epochs {self.plateau_epochs}: 0 (never stop early) or more")
 
 
+_VOC12_PROMPTS = PromptSettings(
+    lambda_t=0.02,
+    repulsion="log-s",
+    similarity="clamp",
+    start="uniform",
+    region_sharpness=0.0,
+    crop_scale=0.08,
+    min_images=1,
+)
 PROMPT_PRESETS: dict[str, PromptSettings] = {
     "own": PromptSettings(),
-    "voc12": PromptSettings(
-        lambda_t=0.02,
-        repulsion="log-s",
-        similarity="clamp",
-        start="uniform",
-        learning_rate=0.1,
-        region_sharpness=0.0,
-        crop_scale=0.08,
-        min_images=1,
-    ),
-    "coco14": PromptSettings(
-        lambda_t=0.01,
-        repulsion="log-s",
-        similarity="clamp",
-        start="uniform",
-        learning_rate=0.01,
-        region_sharpness=0.0,
-        crop_scale=0.08,
-        min_images=1,
-    ),
+    "voc12": _VOC12_PROMPTS,
+    "coco14": replace(_VOC12_PROMPTS, learning_rate=0.01, lambda_t=0.01),
 }
 
 
