@@ -6,7 +6,6 @@ its randomness from (seed, step) alone, so an interrupted training resumes to th
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.types import Progress
 
 
@@ -41,7 +41,6 @@ class ContrastiveSettings:
     weight_decay: float = 0.05
     warm_up: int = 150
     seed: int = 0
-    checkpoint_every: int = 250
 
 
 def sigmoid_loss(logits: torch.Tensor, signs: torch.Tensor) -> torch.Tensor:
@@ -58,7 +57,7 @@ def train_contrastive(
     model: Any,  # noqa: ANN401  # an open_clip CLIP, which is untyped
     draw_batch: Callable[[int, np.random.Generator], CaptionBatch],
     settings: ContrastiveSettings,
-    checkpoint: Path,
+    checkpoint: Checkpoint,
     progress: Progress,
 ) -> list[float]:
     """Train in place, with the token embedding frozen; leaves the model in evaluation mode.
@@ -67,11 +66,14 @@ def train_contrastive(
         model: CLIP with `logit_scale` and `logit_bias`.
         draw_batch: (step, generator) → the data of that step.
         settings: Optimisation settings.
-        checkpoint: Where to write and look for the state of an interrupted training.
+        checkpoint: Taken up where it is of this training, and written now and then.
         progress: Called with (steps done, steps).
 
     Returns:
-        The loss of every step.
+        The loss of every step, of earlier runs too.
+
+    Raises:
+        ArtifactError: The checkpoint is damaged.
     """
     model.token_embedding.weight.requires_grad_(False)
     optimiser = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), betas=(0.9, 0.98))
@@ -84,8 +86,9 @@ def train_contrastive(
             group["lr"] = _learning_rate(settings, step)
         losses.append(_train_step(model, optimiser, batch))
         progress(step + 1, settings.steps)
-        if (step + 1) % settings.checkpoint_every == 0:
-            _store(checkpoint, model, optimiser, losses)
+        if (step + 1) % checkpoint.every == 0:
+            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "losses": losses}
+            checkpoint.store(state)
     model.eval()
     return losses
 
@@ -115,16 +118,11 @@ def _learning_rate(settings: ContrastiveSettings, step: int) -> float:
     return float(settings.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * step / settings.steps)))
 
 
-def _store(checkpoint: Path, model: nn.Module, optimiser: torch.optim.Optimizer, losses: list[float]) -> None:
-    partial = checkpoint.with_name(checkpoint.name + ".partial")
-    torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "losses": losses}, partial)
-    partial.replace(checkpoint)
-
-
-def _restore(checkpoint: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> list[float]:
-    if not checkpoint.exists():
+def _restore(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.Optimizer) -> list[float]:
+    """The losses of an interrupted run, whose state is put into model and optimiser; none where there was none."""
+    state = checkpoint.restore(torch.device("cpu"))
+    if state is None:
         return []
-    state = torch.load(checkpoint, weights_only=True)
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     losses: list[float] = state["losses"]

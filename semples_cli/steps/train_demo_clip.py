@@ -9,6 +9,7 @@ from semples_cli.demo.captions import all_wordings, draw_captions
 from semples_cli.demo.recipe import MODEL_CONFIG, DemoClipRecipe
 from semples_cli.demo.views import ViewPool, Views
 from semples_cli.engine.build import make_untrained
+from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.compact import save_compact_model_dir
 from semples_cli.engine.contrastive import CaptionBatch, ContrastiveSettings, train_contrastive
 from semples_cli.engine.model_dir import CLIP_MEAN, CLIP_STD
@@ -16,6 +17,7 @@ from semples_cli.steps.progress import tqdm_progress
 from semples_cli.types import Progress
 
 CHECKPOINT = "training.ckpt"
+CHECKPOINT_EVERY = 250
 
 
 def train_demo_clip(out: Path, recipe: DemoClipRecipe, *, progress: Progress | None = None) -> list[float]:
@@ -23,7 +25,7 @@ def train_demo_clip(out: Path, recipe: DemoClipRecipe, *, progress: Progress | N
 
     Args:
         out: Directory to write; `training.ckpt` beside the weights holds the state of an interrupted training, from
-            which the same command goes on to the same weights.
+            which the same command goes on to the same weights; that of another recipe is not taken up.
         recipe: Pool, schedule and seed.
         progress: Called with (steps done, steps).
 
@@ -43,7 +45,8 @@ def train_demo_clip(out: Path, recipe: DemoClipRecipe, *, progress: Progress | N
         return CaptionBatch(normalised_pixels(views), tokens, caption_signs(views, [named for _, named in captions]))
 
     settings = ContrastiveSettings(recipe.steps, recipe.learning_rate, seed=recipe.seed)
-    losses = train_contrastive(model, draw_batch, settings, out / CHECKPOINT, progress)
+    checkpoint = Checkpoint(out / CHECKPOINT, repr(recipe), every=CHECKPOINT_EVERY)
+    losses = train_contrastive(model, draw_batch, settings, checkpoint, progress)
     token_rows = {int(token) for text in all_wordings() for token in tokenizer([text]).flatten()}
     save_compact_model_dir(model, MODEL_CONFIG, token_rows, out, licence="Apache-2.0")
     return losses

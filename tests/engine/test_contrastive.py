@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.contrastive import (
     CaptionBatch,
     ContrastiveSettings,
@@ -15,6 +16,7 @@ from semples_cli.engine.contrastive import (
     sigmoid_loss,
     train_contrastive,
 )
+from semples_cli.errors import ArtifactError
 
 
 class TwoTowers(nn.Module):
@@ -50,9 +52,10 @@ def make_model():
     return TwoTowers()
 
 
-def train(tmp_path, model, steps, draw=draw_batch, name="state.ckpt"):
-    settings = ContrastiveSettings(steps, warm_up=4, seed=1, checkpoint_every=5)
-    return train_contrastive(model, draw, settings, tmp_path / name, lambda done, total: None)
+def train(tmp_path, model, steps, draw=draw_batch, name="state.ckpt", fingerprint="f"):
+    settings = ContrastiveSettings(steps, warm_up=4, seed=1)
+    checkpoint = Checkpoint(tmp_path / name, fingerprint, every=5)
+    return train_contrastive(model, draw, settings, checkpoint, lambda done, total: None)
 
 
 def test_loss_equals_a_plain_float64_account():
@@ -119,10 +122,27 @@ def test_an_interrupted_training_resumes_to_the_same_weights(tmp_path):
         assert torch.equal(a, b)
 
 
+def test_the_state_of_another_training_is_not_taken_up(tmp_path):
+    seen = []
+    train(tmp_path, make_model(), 6)
+
+    def draw(step, rng):
+        seen.append(step)
+        return draw_batch(step, rng)
+
+    train(tmp_path, make_model(), 6, draw, fingerprint="another")
+    assert seen == list(range(6))
+
+
+def test_a_damaged_state_is_refused(tmp_path):
+    (tmp_path / "state.ckpt").write_bytes(b"nonsense")
+    with pytest.raises(ArtifactError, match="delete it to train anew"):
+        train(tmp_path, make_model(), 6)
+
+
 def test_progress_counts_every_step(tmp_path):
     seen = []
     settings = ContrastiveSettings(3, warm_up=1)
-    train_contrastive(
-        make_model(), draw_batch, settings, tmp_path / "c", lambda done, total: seen.append((done, total))
-    )
+    checkpoint = Checkpoint(tmp_path / "c", "")
+    train_contrastive(make_model(), draw_batch, settings, checkpoint, lambda done, total: seen.append((done, total)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
