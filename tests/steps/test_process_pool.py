@@ -85,6 +85,8 @@ def run_script(text, *args):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a shell starts its background jobs, and a CI may start pytest, with the signal ignored, which is inherited
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
