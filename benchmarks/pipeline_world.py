@@ -35,6 +35,8 @@ from semples_cli.engine.generator_cams import GeneratorCams
 from semples_cli.engine.generator_objectives import BackgroundTexts
 from semples_cli.engine.generator_training import encode_labels, train_initial, train_matching, train_refined
 from semples_cli.engine.generators.clip_head import ClipGenerator, build_clip_head
+from semples_cli.engine.generators.protocol import MaskGenerator
+from semples_cli.engine.generators.weaktr import WeakTrGenerator, build_weaktr
 from semples_cli.engine.prompt_training import PromptLearning
 from semples_cli.engine.prompts import PromptEncoder
 from semples_cli.engine.seeds import CompetingPrompts, SeedGenerator
@@ -79,7 +81,7 @@ class World:
             competing = CompetingPrompts(prompts, torch.ones(len(prompts), dtype=torch.bool))
         return SeedGenerator(self.engine, CLASSES, settings, competing).maps(self.images, self.present)
 
-    def generator_maps(self, generator: ClipGenerator, settings: CamSettings) -> Maps:
+    def generator_maps(self, generator: MaskGenerator, settings: CamSettings) -> Maps:
         """Maps of a trained generator."""
         return GeneratorCams(self.engine, generator, CLASSES, settings, {}).maps(self.images, self.present)
 
@@ -87,23 +89,28 @@ class World:
         self,
         stage: str,
         settings: GeneratorSettings,
-        start: ClipGenerator | None = None,
+        start: MaskGenerator | None = None,
         texts: BackgroundTexts | None = None,
-    ) -> ClipGenerator:
+    ) -> MaskGenerator:
         """Initial weights without `start`; from them stage (a) without `texts`, stage (c) with them."""
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = Checkpoint(Path(folder) / "state", stage, every=10**9)
             if start is None:
-                generator = ClipGenerator(self.engine, build_clip_head(self.engine, len(CLASSES), settings))
+                generator = self._fresh(settings)
                 train_initial(generator, self.labelled, settings, checkpoint, silent)
                 return generator
-            generator = ClipGenerator(self.engine, copy.deepcopy(start.head))
+            generator = type(start)(self.engine, copy.deepcopy(start.network))
             arguments = (generator, self.labelled, CLASSES.prompt_names)
             if texts is None:
                 train_matching(*arguments, settings, checkpoint, silent)
             else:
                 train_refined(*arguments, texts, settings, checkpoint, silent)
             return generator
+
+    def _fresh(self, settings: GeneratorSettings) -> MaskGenerator:
+        if settings.kind == "weaktr":
+            return WeakTrGenerator(self.engine, build_weaktr(len(CLASSES), settings))
+        return ClipGenerator(self.engine, build_clip_head(self.engine, len(CLASSES), settings))
 
     def learn(self, maps: Maps, settings: PromptSettings) -> torch.Tensor:
         """(F, D) features of prompts learned on these maps."""

@@ -74,7 +74,7 @@ class Step:
         encode_regions(self.engine, regions).sum().backward()
 
     def tower_pass(self) -> None:
-        read_tower(self.engine, self.batch.pixels, self.generator.head.pooling)
+        read_tower(self.engine, self.batch.pixels, self.generator.network.pooling)
 
     def straightforward(self) -> torch.Tensor:
         settings, pixels = self.settings, self.batch.pixels
@@ -92,7 +92,7 @@ class Step:
 
     def _whole_attention_maps(self) -> torch.Tensor:
         """(B, F, h, w): every attention map built, weighted, averaged, multiplied with the evidence of all classes."""
-        head = self.generator.head
+        head = self.generator.network
         features = read_tower(self.engine, self.batch.pixels, head.pooling)
         batch, _, width = features.patches.shape
         coarse = head.head(features.patches.transpose(1, 2).reshape(batch, width, *features.grid))
@@ -108,9 +108,9 @@ def check(step: Step) -> None:
     """Both ways have the same loss and the same gradients of the head; else there is nothing to compare."""
     results = []
     for way in (step.ours, step.straightforward):
-        step.generator.head.zero_grad()
+        step.generator.network.zero_grad()
         loss = way()
-        results.append([loss.detach(), *(p.grad.clone() for p in step.generator.head.parameters())])
+        results.append([loss.detach(), *(p.grad.clone() for p in step.generator.network.parameters())])
     for one, other in zip(*results, strict=True):
         if not torch.allclose(one, other, rtol=1e-3, atol=1e-4 * float(other.abs().max())):
             sys.exit(f"the two ways differ by {float((one - other).abs().max()):.2g}; nothing is timed")

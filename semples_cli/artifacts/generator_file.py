@@ -14,32 +14,35 @@ from semples_cli.errors import ArtifactError
 from semples_cli.types import FloatArray
 
 FORMAT_VERSION = 1
-KIND = "clip_head"
+KINDS = ("clip_head", "weaktr")
 STAGES = ("initial", "matched", "refined")
 
 _CURE = "train it again with `semples learn-prompts` or `semples refine`"
 _JSON = ("class_names", "prompt_names", "shape", "settings", "curves")
-_TEXTS = ("stage", "clip_name", "weights_hash", "fingerprint")
+_TEXTS = ("kind", "stage", "clip_name", "weights_hash", "fingerprint")
 
 
 @dataclass(frozen=True)
 class GeneratorWeights:
-    """The trained part of a mask generator, and all that it belongs to.
+    """What is stored of a mask generator, and all that it belongs to.
 
     Attributes:
+        kind: 'clip_head' or 'weaktr'.
         stage: 'initial', 'matched' (segment-label matching) or 'refined' (prompt-guided refinement).
         class_names: The F class names.
         prompt_names: The words that stood for them in the label texts.
         clip_name: Model name of the CLIP.
         weights_hash: SHA-256 of its weights.
         quick_gelu: Its activation.
-        shape: What the layers are made of: width, num_layers, num_heads, reduction, pooling, residual.
+        shape: What the layers are made of: width, num_layers, num_heads, reduction, pooling, residual, and of a weaktr
+            patch_size and image_size.
         tensors: float32 arrays by parameter name.
         settings: What it was trained with, as JSON values.
         curves: Terms of the loss at every step.
         fingerprint: Of all that the training followed from, images among it.
     """
 
+    kind: str
     stage: str
     class_names: tuple[str, ...]
     prompt_names: tuple[str, ...]
@@ -53,6 +56,9 @@ class GeneratorWeights:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            msg = f"generator {self.kind!r}: it is one of {', '.join(KINDS)}"
+            raise ArtifactError(msg)
         if self.stage not in STAGES:
             msg = f"generator stage {self.stage!r}: it is one of {', '.join(STAGES)}"
             raise ArtifactError(msg)
@@ -75,7 +81,7 @@ class GeneratorWeights:
     @property
     def record(self) -> dict[str, object]:
         """What tells this generator from others, for a run's record."""
-        return {"kind": KIND, "stage": self.stage, "weights_sha256": self.sha256}
+        return {"kind": self.kind, "stage": self.stage, "weights_sha256": self.sha256}
 
 
 def write_generator(path: Path, generator: GeneratorWeights) -> Path:
@@ -90,7 +96,7 @@ def write_generator(path: Path, generator: GeneratorWeights) -> Path:
     """
     metadata = {name: json.dumps(getattr(generator, name), ensure_ascii=False, sort_keys=True) for name in _JSON}
     metadata |= {name: getattr(generator, name) for name in _TEXTS}
-    metadata |= {"format_version": str(FORMAT_VERSION), "kind": KIND}
+    metadata |= {"format_version": str(FORMAT_VERSION), "kind": generator.kind}
     metadata["quick_gelu"] = "true" if generator.quick_gelu else "false"
     return write_tensors(path, generator.tensors, metadata)
 
@@ -121,7 +127,7 @@ def read_generator(path: Path) -> GeneratorWeights:
 
 def _check_version(path: Path, metadata: Mapping[str, str]) -> None:
     version = metadata.get("format_version", "")
-    if metadata.get("kind") != KIND or not version.isdecimal():
+    if metadata.get("kind") not in KINDS or not version.isdecimal():
         msg = f"{path}: not a mask generator of semples; give a generator_….safetensors that `semples` wrote"
         raise ArtifactError(msg)
     if int(version) > FORMAT_VERSION:

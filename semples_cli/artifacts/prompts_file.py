@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from semples_cli.artifacts.generator_file import KIND as GENERATOR_KIND
+from semples_cli.artifacts.generator_file import KINDS as GENERATOR_KINDS
 from semples_cli.artifacts.tensor_file import Arrays, read_tensors, write_tensors
 from semples_cli.errors import ArtifactError
 from semples_cli.types import PromptSet
@@ -91,7 +91,7 @@ def _read(path: Path) -> tuple[PromptSet, PromptTraining]:
 
 
 def _check_version(path: Path, metadata: Mapping[str, str]) -> None:
-    if metadata.get("kind") == GENERATOR_KIND:  # they lie side by side, and are easily taken for each other
+    if metadata.get("kind") in GENERATOR_KINDS:  # they lie side by side, and are easily taken for each other
         msg = f"{path}: this is a mask generator; give the prompts.safetensors of `semples learn-prompts`"
         raise ArtifactError(msg)
     version = metadata.get("format_version", "")

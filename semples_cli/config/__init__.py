@@ -16,14 +16,17 @@ from semples_cli.config.masks import (
 )
 from semples_cli.config.training import (
     GENERATOR_PRESETS,
+    GENERATORS,
     POOLINGS,
     PROMPT_PRESETS,
     PROMPT_STARTS,
     PUBLISHED_RAND_AUGMENT,
     REPULSIONS,
     SIMILARITIES,
+    VITS,
     GeneratorSettings,
     PromptSettings,
+    VitShape,
 )
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
     "DEFAULT_MODEL",
     "DEFAULT_WEIGHTS",
     "DEVICES",
+    "GENERATORS",
     "GENERATOR_PRESETS",
     "MASK_MODES",
     "POOLINGS",
@@ -42,10 +46,12 @@ __all__ = [
     "PUBLISHED_RAND_AUGMENT",
     "REPULSIONS",
     "SIMILARITIES",
+    "VITS",
     "CamSettings",
     "CrfSettings",
     "EngineSettings",
     "GeneratorSettings",
     "PromptSettings",
+    "VitShape",
     "WorldSettings",
 ]

@@ -13,6 +13,36 @@ PUBLISHED_RAND_AUGMENT = "rand-m9-mstd0.5-inc1"
 # timm passes over a section that it does not know, or stops at an assertion.
 RAND_AUGMENT = r"rand(-(m\d+|n\d+|p(0(\.\d+)?|1(\.0+)?)|mstd\d+(\.\d+)?|mmax\d+|inc[01]|t(weights|3a|3aw)))*"
 
+GENERATORS = ("clip_head", "weaktr")
+
+
+@dataclass(frozen=True)
+class VitShape:
+    """What a ViT is made of.
+
+    Attributes:
+        patch_size: Side of a patch in pixels.
+        width: Of the tokens.
+        num_layers: Blocks.
+        num_heads: Attention heads of each.
+        image_size: Side in pixels of the images whose positions it learned.
+    """
+
+    patch_size: int
+    width: int
+    num_layers: int
+    num_heads: int
+    image_size: int
+
+
+# By the names of timm, but for the last, which suits images of 64 pixels.
+VITS = {
+    "deit_tiny_patch16_224": VitShape(16, 192, 12, 3, 224),
+    "deit_small_patch16_224": VitShape(16, 384, 12, 6, 224),
+    "deit_base_patch16_224": VitShape(16, 768, 12, 12, 224),
+    "small_patch4_64": VitShape(4, 192, 4, 3, 64),
+}
+
 
 @dataclass(frozen=True)
 class PromptSettings:
@@ -96,6 +126,8 @@ class GeneratorSettings:
     """Training of the mask generator: initial weights, matching (a) and refinement (c).
 
     Attributes:
+        kind: 'clip_head', on the frozen CLIP, or 'weaktr', a ViT of its own.
+        vit: That ViT, one of VITS; 'clip_head' has none.
         reduction: r of the attention fusion (WeakTr, Zhu et al. 2023, arXiv 2304.01184).
         pooling: 'max' or 'avg': how the fusion sums up the per-head features over the patches.
         residual: r, what a patch keeps of its own evidence beside what attention brings it; 0: nothing.
@@ -118,6 +150,8 @@ class GeneratorSettings:
         seed: Seeds first weights, order, views and drop path.
     """
 
+    kind: str = "clip_head"
+    vit: str = "deit_small_patch16_224"
     reduction: int = 8
     pooling: str = "max"
     residual: float = 1.0
@@ -140,6 +174,8 @@ class GeneratorSettings:
     seed: int = 504
 
     def __post_init__(self) -> None:
+        require(self.kind in GENERATORS, f"generator {self.kind!r}: choose one of {', '.join(GENERATORS)}")
+        require(self.vit in VITS, f"ViT {self.vit!r}: choose one of {', '.join(VITS)}")
         require(self.reduction >= 1, f"reduction {self.reduction}: 1 or more")
         require(self.pooling in POOLINGS, f"pooling {self.pooling!r}: choose one of {', '.join(POOLINGS)}")
         require(

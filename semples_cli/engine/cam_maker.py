@@ -39,8 +39,11 @@ class CamMaker(ABC):
     # What to do when not even one image fits into memory, for the message.
     _memory_cure = "give a smaller --size, or --device cpu"
 
-    def __init__(self, engine: ClipEngine, num_classes: int, settings: CamSettings) -> None:
-        """F = `num_classes`."""
+    def __init__(
+        self, engine: ClipEngine, num_classes: int, settings: CamSettings, patch_size: int | None = None
+    ) -> None:
+        """F = `num_classes`; `patch_size` in pixels, None: CLIP's."""
+        self._patch_size = patch_size or engine.patch_size
         self.settings = settings
         self.batch_size = settings.batch_size
         self._engine = engine
@@ -56,7 +59,7 @@ class CamMaker(ABC):
     def grid_size(self, image_size: Size) -> Size:
         """(h, w) of the maps of an (H, W) image: the patch grid of the largest scale."""
         height, width = self._network_sizes(image_size)[int(np.argmax(self.settings.scales))]
-        return height // self._engine.patch_size, width // self._engine.patch_size
+        return height // self._patch_size, width // self._patch_size
 
     def maps(self, images: Sequence[Image], class_indices: Sequence[Sequence[int]]) -> list[FloatArray]:
         """CAMs of the classes that are present in each image.
@@ -103,8 +106,8 @@ class CamMaker(ABC):
                 raise DataError(msg)
 
     def _network_sizes(self, image_size: Size) -> tuple[Size, ...]:
-        patch = self._engine.patch_size
-        return tuple(network_size(image_size, self.settings.size, patch, scale) for scale in self.settings.scales)
+        sizes = (network_size(image_size, self.settings.size, self._patch_size, s) for s in self.settings.scales)
+        return tuple(sizes)
 
     def _buckets(self, images: Sequence[Image], class_indices: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         """Images of one network size, those with as many classes next to each other: a batch costs its largest K."""

@@ -31,13 +31,13 @@ class GeneratorCams(CamMaker):
         """Take the generator as it is now.
 
         Args:
-            engine: The CLIP that the generator looks through: patch size, normalisation and device.
+            engine: The CLIP whose normalisation and device the generator goes by.
             generator: A trained mask generator of these classes.
             class_set: The classes.
             settings: How CAMs are made.
             record: What tells this generator from others: its kind, its stage, the hash of its weights.
         """
-        super().__init__(engine, len(class_set), settings)
+        super().__init__(engine, len(class_set), settings, generator.patch_size)
         self.record = dict(record)
         self._generator = generator
 

@@ -41,15 +41,16 @@ class Objective(Protocol):
 
 
 class ClassificationObjective:
-    """Multi-label soft margin of the coarse logits, pooled before the ReLU, and of the pooled fine maps.
+    """Multi-label soft margin of coarse logits, pooled before the ReLU, of pooled fine maps, and of class tokens.
 
     Attributes:
-        weights: 1 for 'coarse' and 1 for 'fine'.
+        weights: 1 for 'coarse' and 'fine', and for 'tokens' where there are class tokens.
     """
 
-    def __init__(self, engine: ClipEngine, num_classes: int) -> None:
-        """F = `num_classes`."""
-        self.weights: Mapping[str, float] = {"coarse": 1.0, "fine": 1.0}
+    def __init__(self, engine: ClipEngine, num_classes: int, *, class_tokens: bool = False) -> None:
+        """F = `num_classes`; `class_tokens`: whether the generator has them."""
+        names = ("coarse", "fine", "tokens") if class_tokens else ("coarse", "fine")
+        self.weights: Mapping[str, float] = dict.fromkeys(names, 1.0)
         self._device = engine.device
         self._num_classes = num_classes
 
@@ -64,9 +65,11 @@ class ClassificationObjective:
             row[[k - 1 for k in indices]] = 1
         targets = targets.to(self._device)
         maps = generator.class_maps(batch.pixels.to(self._device), None, batch.drop_path)
+        logits = {"coarse": maps.coarse.mean((-2, -1)), "fine": maps.fine.mean((-2, -1)), "tokens": maps.tokens}
         return {
-            "coarse": functional.multilabel_soft_margin_loss(maps.coarse.mean((-2, -1)), targets),
-            "fine": functional.multilabel_soft_margin_loss(maps.fine.mean((-2, -1)), targets),
+            name: functional.multilabel_soft_margin_loss(logit, targets)
+            for name, logit in logits.items()
+            if logit is not None
         }
 
 

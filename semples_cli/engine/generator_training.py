@@ -8,14 +8,14 @@ from semples_cli.config import GeneratorSettings
 from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.generator_objectives import BackgroundTexts, ClassificationObjective, RegionObjective
-from semples_cli.engine.generators.clip_head import ClipGenerator
+from semples_cli.engine.generators.protocol import MaskGenerator
 from semples_cli.engine.training_batches import LabelledImages, ViewBatches
 from semples_cli.engine.training_loop import Curves, Training
 from semples_cli.types import PROMPT_TEMPLATE, Progress
 
 
 def train_initial(
-    generator: ClipGenerator,
+    generator: MaskGenerator,
     images: LabelledImages,
     settings: GeneratorSettings,
     checkpoint: Checkpoint,
@@ -24,34 +24,36 @@ def train_initial(
     """Train initial weights in place, by multi-label classification.
 
     Args:
-        generator: Its head is trained; CLIP stays as it is.
+        generator: All of its own network is trained; CLIP stays as it is.
         images: All images; those without any class take part.
         settings: Schedule and views.
         checkpoint: For an interrupted training.
         progress: Called with (steps done, steps).
 
     Returns:
-        The terms 'coarse' and 'fine' and their sum 'loss' of every step.
+        The terms 'coarse' and 'fine', of a generator with class tokens also 'tokens', and their sum 'loss', of every
+        step.
 
     Raises:
         DataError: There is no image.
         EngineError: Not even one image fits into the device's memory.
     """
-    objective = ClassificationObjective(generator.engine, generator.head.num_classes)
+    network = generator.network
+    objective = ClassificationObjective(generator.engine, network.num_classes, class_tokens=network.has_class_tokens)
     batches = ViewBatches(generator.engine, images, range(len(images.class_indices)), settings)
     training = Training(generator, objective, settings, settings.initial_learning_rate)
     return training.run(batches, checkpoint, progress)
 
 
 def train_matching(
-    generator: ClipGenerator,
+    generator: MaskGenerator,
     images: LabelledImages,
     prompt_names: Sequence[str],
     settings: GeneratorSettings,
     checkpoint: Checkpoint,
     progress: Progress,
 ) -> Curves:
-    """Train stage (a), segment-label matching, in place.
+    """Train stage (a), segment-label matching, in place: class head and fusion alone.
 
     Args:
         generator: Its head has the initial weights.
@@ -73,7 +75,7 @@ def train_matching(
 
 
 def train_refined(
-    generator: ClipGenerator,
+    generator: MaskGenerator,
     images: LabelledImages,
     prompt_names: Sequence[str],
     texts: BackgroundTexts,
@@ -108,7 +110,7 @@ def encode_labels(engine: ClipEngine, prompt_names: Sequence[str]) -> torch.Tens
 
 
 def _train_regions(
-    generator: ClipGenerator,
+    generator: MaskGenerator,
     images: LabelledImages,
     prompt_names: Sequence[str],
     settings: GeneratorSettings,
@@ -116,6 +118,7 @@ def _train_regions(
     progress: Progress,
     texts: BackgroundTexts | None,
 ) -> Curves:
+    generator.freeze_tower()
     engine = generator.engine
     objective = RegionObjective(engine, encode_labels(engine, prompt_names), settings, texts)
     labelled = [i for i, indices in enumerate(images.class_indices) if indices]

@@ -88,16 +88,16 @@ def read_tower(
             query, key, attended = _attend(block.attn, block.ln_1(tokens))
             queries.append(query[:, :, 1:].float() / math.sqrt(query.shape[-1]))
             keys.append(key.float())
-            pooled.append(_pool_heads(attended.float(), block.attn.num_heads, pooling))
-            tokens = tokens + _scale(block.ls_1(block.ln_attn(attended)), attend)
-            tokens = tokens + _scale(block.ls_2(block.mlp(block.ln_2(tokens))), feed)
+            pooled.append(pool_heads(attended.float(), block.attn.num_heads, pooling))
+            tokens = tokens + scale_branch(block.ls_1(block.ln_attn(attended)), attend)
+            tokens = tokens + scale_branch(block.ls_2(block.mlp(block.ln_2(tokens))), feed)
         patches = engine.norm_patches(tokens).float()
     grid = (pixels.shape[-2] // engine.patch_size, pixels.shape[-1] // engine.patch_size)
     return TowerFeatures(patches, torch.stack(queries), torch.stack(keys), torch.stack(pooled, dim=1), grid)
 
 
-def _scale(branch: torch.Tensor, factors: torch.Tensor | None) -> torch.Tensor:
-    """(B, 1 + P, W) times (B,)."""
+def scale_branch(branch: torch.Tensor, factors: torch.Tensor | None) -> torch.Tensor:
+    """What a branch of a block adds, times the factors that `DropPath` drew: (B, N, W) times (B,); None: as it is."""
     return branch if factors is None else branch * factors[:, None, None].to(branch)
 
 
@@ -118,7 +118,16 @@ def _attend(attention: Any, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.T
     return query, key, attention.out_proj(attention.ln_inner(mixed))
 
 
-def _pool_heads(attended: torch.Tensor, num_heads: int, pooling: str) -> torch.Tensor:
-    """(B, 1 + P, W) → (B, H, d)."""
+def pool_heads(attended: torch.Tensor, num_heads: int, pooling: str) -> torch.Tensor:
+    """Head features of an attention's output, pooled over its tokens.
+
+    Args:
+        attended: (B, N, W), after its projection.
+        num_heads: H; head j holds the channels j, j + H, j + 2H, …, as WeakTr orders them.
+        pooling: 'max' or 'avg'.
+
+    Returns:
+        (B, H, d).
+    """
     pooled = attended.amax(dim=1) if pooling == "max" else attended.mean(dim=1)
     return pooled.reshape(len(pooled), -1, num_heads).transpose(1, 2)

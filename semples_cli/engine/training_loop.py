@@ -1,6 +1,6 @@
-"""The training loop of a mask generator's head: AdamW, micro-batches, a checkpoint to go on from.
+"""The training loop of a mask generator: AdamW, micro-batches, a checkpoint to go on from.
 
-Head and fusion alone are trained, the rate falls to 0 on a cosine, and the weights of the last step are kept: none are
+What wants a gradient is trained, the rate falls to 0 on a cosine, and the weights of the last step are kept: none are
 chosen by ground truth. A step follows from (seed, step), so that an interrupted training resumes to the same weights.
 """
 
@@ -14,7 +14,7 @@ from semples_cli.config import GeneratorSettings
 from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.device import is_out_of_memory
 from semples_cli.engine.generator_objectives import Objective
-from semples_cli.engine.generators.clip_head import ClipGenerator
+from semples_cli.engine.generators.protocol import MaskGenerator
 from semples_cli.engine.tower_features import DropPath
 from semples_cli.engine.training_batches import ViewBatch, ViewBatches
 from semples_cli.errors import DataError, EngineError
@@ -28,10 +28,10 @@ Curves = dict[str, list[float]]
 
 
 class Training:
-    """One training of one head for one objective."""
+    """One training of one generator for one objective."""
 
     def __init__(
-        self, generator: ClipGenerator, objective: Objective, settings: GeneratorSettings, learning_rate: float
+        self, generator: MaskGenerator, objective: Objective, settings: GeneratorSettings, learning_rate: float
     ) -> None:
         """Set up the optimiser; `learning_rate` is for a batch of 512."""
         self._generator = generator
@@ -39,7 +39,7 @@ class Training:
         self._settings = settings
         self._micro_batch = settings.micro_batch
         self._rate = learning_rate * settings.batch_size / RATE_BATCH
-        parameters = list(generator.head.parameters())
+        parameters = [p for p in generator.network.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
@@ -137,15 +137,15 @@ class Training:
         return {name: float(value) for name, value in sums.items()}
 
     def _store(self, checkpoint: Checkpoint, step: int) -> None:
-        head, optimiser = self._generator.head.state_dict(), self._optimiser.state_dict()
-        checkpoint.store({"step": step, "head": head, "optimiser": optimiser, "curves": self._curves})
+        network, optimiser = self._generator.network.state_dict(), self._optimiser.state_dict()
+        checkpoint.store({"step": step, "network": network, "optimiser": optimiser, "curves": self._curves})
 
     def _restore(self, checkpoint: Checkpoint) -> int:
         """Steps done by an interrupted run of the same training; 0 where there was none."""
         state = checkpoint.restore(self._generator.engine.device)
         if state is None:
             return 0
-        self._generator.head.load_state_dict(state["head"])
+        self._generator.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._curves = state["curves"]
         steps: int = state["step"]

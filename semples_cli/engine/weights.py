@@ -1,5 +1,6 @@
 """Finds and reads weights: cache, files, state dicts. No pickle is executed; only `pull_weights` uses the network."""
 
+import argparse
 import hashlib
 import urllib.error
 import urllib.request
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import numpy as np
 import torch
 from huggingface_hub.errors import EntryNotFoundError
 from safetensors.torch import load_file
@@ -21,6 +23,18 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 HUB_SAFE_NAME = "open_clip_model.safetensors"
 HUB_PICKLE_NAME = "open_clip_pytorch_model.bin"
 REACH_SECONDS = 10
+
+# What training checkpoints hold beside tensors: arguments, and figures as numpy scalars, by the names of numpy 1 and 2.
+# Making them runs no code.
+_SCALAR = np.float64(0).__reduce__()[0]
+HARMLESS: list[Any] = [
+    argparse.Namespace,
+    np.dtype,
+    np.dtypes.Float64DType,
+    np.dtypes.Float32DType,
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+]
 
 # By the first part of a tag; the licences that the publishers state on the weights' pages.
 LICENCES = {
@@ -126,7 +140,8 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix.lower() == ".safetensors":
             return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(HARMLESS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # garbage raises anything from EOFError to SafetensorError
         msg = f"{path}: cannot be read as weights ({type(error).__name__}: {_first_line(error)}); bring the file again"
         raise EngineError(msg) from None
@@ -158,9 +173,10 @@ def check_fit(state: Mapping[str, torch.Tensor], model: nn.Module, what: str) ->
 
 
 def _unwrap(path: Path, content: object) -> dict[str, torch.Tensor]:
-    """Training checkpoints hold the weights under 'state_dict', and distributed ones put 'module.' before each name."""
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    """Training checkpoints hold the weights under a name, and distributed ones put 'module.' before each name."""
+    for inner in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(inner), Mapping):
+            content = content[inner]
     if not isinstance(content, Mapping) or not content or not all(torch.is_tensor(v) for v in content.values()):
         msg = f"{path}: holds no state dict (names and tensors); save `model.state_dict()` and give that file"
         raise EngineError(msg)

@@ -2,19 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from semples_cli.artifacts.generator_file import GeneratorWeights, read_generator
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.generators.clip_head import ClipGenerator, ClipHead
+from semples_cli.engine.generators.protocol import MaskGenerator
+from semples_cli.engine.generators.weaktr import WeakTr, WeakTrGenerator
 from semples_cli.errors import ArtifactError
 from semples_cli.steps.engine_source import engine_source
 from semples_cli.types import ClassSet
 
 
 def pack_generator(
-    generator: ClipGenerator,
+    generator: MaskGenerator,
     stage: str,
     class_set: ClassSet,
     *,
@@ -22,24 +25,25 @@ def pack_generator(
     curves: Mapping[str, list[float]],
     fingerprint: str,
 ) -> GeneratorWeights:
-    """The trained head with all that it belongs to; its settings also say where the CLIP came from."""
+    """What is stored of a generator, with all that it belongs to; its settings also say where the CLIP came from."""
     record = generator.engine.record
     return GeneratorWeights(
+        kind=generator.kind,
         stage=stage,
         class_names=class_set.names,
         prompt_names=class_set.prompt_names,
         clip_name=str(record.get("model", "")),
         weights_hash=str(record.get("weights_sha256", "")),
         quick_gelu=bool(record.get("quick_gelu", False)),
-        shape=generator.head.shape,
-        tensors={name: tensor.cpu().numpy().copy() for name, tensor in generator.head.state_dict().items()},
+        shape=generator.network.shape,
+        tensors={name: tensor.cpu().numpy().copy() for name, tensor in generator.network.state_dict().items()},
         settings={**settings, "engine": engine_source(record)},
         curves=curves,
         fingerprint=fingerprint,
     )
 
 
-def load_generator(path: Path, engine: ClipEngine, class_set: ClassSet) -> tuple[ClipGenerator, GeneratorWeights]:
+def load_generator(path: Path, engine: ClipEngine, class_set: ClassSet) -> tuple[MaskGenerator, GeneratorWeights]:
     """Read a generator and put it on a CLIP.
 
     Args:
@@ -57,13 +61,21 @@ def load_generator(path: Path, engine: ClipEngine, class_set: ClassSet) -> tuple
     check_belongs(str(path), weights.clip_name, weights.weights_hash, weights.quick_gelu, engine)
     check_classes(str(path), weights.class_names, weights.prompt_names, class_set)
     try:
-        head = ClipHead(num_classes=len(class_set), **weights.shape)  # type: ignore[arg-type]  # JSON values
-        head.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in weights.tensors.items()})
-        return ClipGenerator(engine, head), weights
+        generator = _build(engine, len(class_set), weights)
+        generator.network.load_state_dict({name: torch.from_numpy(each) for name, each in weights.tensors.items()})
     except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
         reason = " ".join(str(error).split())
         msg = f"{path}: the generator is damaged ({reason}); train it again, or take it from a backup"
         raise ArtifactError(msg) from None
+    return generator, weights
+
+
+def _build(engine: ClipEngine, num_classes: int, weights: GeneratorWeights) -> MaskGenerator:
+    """A generator of the kind and shape that a file says, before its weights are put in."""
+    shape: dict[str, Any] = dict(weights.shape)
+    if weights.kind == "weaktr":
+        return WeakTrGenerator(engine, WeakTr(num_classes=num_classes, **shape))
+    return ClipGenerator(engine, ClipHead(num_classes=num_classes, **shape))
 
 
 def check_belongs(what: str, clip_name: str, weights_hash: str, quick_gelu: bool, engine: ClipEngine) -> None:

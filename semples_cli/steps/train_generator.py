@@ -12,14 +12,15 @@ from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.generator_objectives import BackgroundTexts
 from semples_cli.engine.generator_training import train_initial, train_matching, train_refined
-from semples_cli.engine.generators.clip_head import ClipGenerator, build_clip_head
+from semples_cli.engine.generators.protocol import MaskGenerator
 from semples_cli.engine.training_batches import LabelledImages
 from semples_cli.engine.training_loop import Curves
 from semples_cli.errors import ArtifactError, SettingsError
 from semples_cli.steps.background_texts import prompt_texts, text_facts, word_texts
 from semples_cli.steps.cam_record import Note
-from semples_cli.steps.generator_weights import load_generator, pack_generator
+from semples_cli.steps.generator_weights import pack_generator
 from semples_cli.steps.progress import tqdm_progress
+from semples_cli.steps.start_generator import begin_generator, continue_generator
 from semples_cli.steps.training_images import training_fingerprint, training_images
 from semples_cli.types import ClassSet, Progress, PromptSet, Sample
 
@@ -48,6 +49,7 @@ def train_generator(
     settings: GeneratorSettings = DEFAULT_SETTINGS,
     *,
     initial: Path | None = None,
+    start: str | Path | None = None,
     prompts: PromptSet | None = None,
     background_words: Sequence[str] = (),
     overwrite: bool = False,
@@ -67,7 +69,10 @@ def train_generator(
         engine: A built CLIP.
         out: The file to write, `….safetensors`.
         settings: How to train.
-        initial: File of the initial weights, which 'matched' and 'refined' start from.
+        initial: File of the initial weights, which 'matched' and 'refined' start from; its kind, ViT and fusion count
+            and not those of the settings.
+        start: What 'initial' starts from, for the generator 'weaktr'; see `begin_generator`. A whole WeakTr is taken
+            over as it is.
         prompts: Learned background prompts, for 'refined'.
         background_words: Hand-written words in their place, the same for all classes.
         overwrite: Train again whatever lies there.
@@ -86,7 +91,11 @@ def train_generator(
     """
     note = note or _ignore
     _check_stage(stage, initial, prompts, background_words)
-    generator, facts = _start(class_set, engine, settings, initial)
+    whole = False
+    if initial is None:
+        generator, facts, whole = begin_generator(engine, class_set, settings, start)
+    else:
+        generator, settings, facts = continue_generator(engine, class_set, settings, initial)
     texts = None
     if stage == "refined":
         facts |= text_facts(prompts, background_words)
@@ -100,10 +109,14 @@ def train_generator(
             checkpoint.path.unlink(missing_ok=True)
         elif (kept := _kept(out, fingerprint, note)) is not None:
             return kept
-        images = training_images(samples, note, max_pixels=max_pixels)
-        progress = progress or tqdm_progress(f"generator, {stage}")
-        curves = _train(stage, generator, images, class_set, texts, settings, checkpoint, progress)
-        _say_damped(curves, settings, note)
+        curves: Curves = {}
+        if whole:
+            note(f"{start}: a whole WeakTr, taken over as it is; nothing is trained")
+        else:
+            images = training_images(samples, note, max_pixels=max_pixels)
+            progress = progress or tqdm_progress(f"generator, {stage}")
+            curves = _train(stage, generator, images, class_set, texts, settings, checkpoint, progress)
+            _say_damped(curves, settings, note)
         weights = pack_generator(generator, stage, class_set, settings=read, curves=curves, fingerprint=fingerprint)
         write_generator(out, weights)
         checkpoint.path.unlink(missing_ok=True)
@@ -125,27 +138,6 @@ def _check_stage(stage: str, initial: Path | None, prompts: PromptSet | None, wo
     if given != (stage == "refined"):
         msg = f"stage {stage!r} with {given} kinds of background texts: 'refined' needs prompts or words, others none"
         raise SettingsError(msg)
-
-
-def _start(
-    class_set: ClassSet, engine: ClipEngine, settings: GeneratorSettings, initial: Path | None
-) -> tuple[ClipGenerator, dict[str, object]]:
-    """The generator to train, and what tells its first weights from others."""
-    if initial is None:
-        return ClipGenerator(engine, build_clip_head(engine, len(class_set), settings)), {}
-    generator, weights = load_generator(initial, engine, class_set)
-    if weights.stage != "initial":
-        msg = f"{initial}: these are the weights of stage {weights.stage!r}; give those of 'initial'"
-        raise SettingsError(msg)
-    wanted = {"reduction": settings.reduction, "pooling": settings.pooling, "residual": settings.residual}
-    found = {name: weights.shape.get(name, 0.0) for name in wanted}
-    if found != wanted:
-        differing = ", ".join(
-            f"{name} {found[name]}, not {wanted[name]}" for name in wanted if found[name] != wanted[name]
-        )
-        msg = f"{initial}: trained with {differing}; give the preset that it was trained with, or train it anew"
-        raise SettingsError(msg)
-    return generator, {"initial": weights.sha256}
 
 
 def _background_texts(
@@ -182,7 +174,7 @@ def _say_damped(curves: Curves, settings: GeneratorSettings, note: Note) -> None
 
 def _train(
     stage: str,
-    generator: ClipGenerator,
+    generator: MaskGenerator,
     images: LabelledImages,
     class_set: ClassSet,
     texts: BackgroundTexts | None,

@@ -10,6 +10,7 @@ from semples_cli.artifacts.tensor_file import read_tensors, write_tensors
 from semples_cli.errors import ArtifactError
 
 GENERATOR = GeneratorWeights(
+    kind="clip_head",
     stage="initial",
     class_names=("boat", "Züge"),
     prompt_names=("boat", "train"),
@@ -111,7 +112,7 @@ def test_weights_that_are_no_finite_float32_are_refused(path, tensor):
         read_generator(path)
 
 
-@pytest.mark.parametrize("changes", [{"kind": "weaktr"}, {"kind": None}, {"format_version": "one"}])
+@pytest.mark.parametrize("changes", [{"kind": "resnet"}, {"kind": None}, {"format_version": "one"}])
 def test_another_kind_of_file_is_refused(path, changes):
     rewrite(path, **changes)
     with pytest.raises(ArtifactError, match="not a mask generator of semples; give a generator_"):

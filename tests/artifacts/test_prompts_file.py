@@ -141,6 +141,7 @@ def test_another_kind_of_file_is_refused(path, changes):
 @pytest.mark.parametrize("read", [read_prompts, read_prompt_training])
 def test_a_mask_generator_given_by_mistake_is_called_one(tmp_path, read):
     generator = GeneratorWeights(
+        kind="clip_head",
         stage="initial",
         class_names=("boat",),
         prompt_names=("boat",),

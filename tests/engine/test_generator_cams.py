@@ -80,8 +80,8 @@ def test_any_batch_gives_the_same(cams_of):
 
 def test_a_class_that_is_seen_nowhere_has_an_empty_map(generator, cams_of):
     with torch.no_grad():
-        generator.head.head.weight[1] = 0
-        generator.head.head.bias[1] = -1
+        generator.network.head.weight[1] = 0
+        generator.network.head.bias[1] = -1
     (cam,) = cams_of([picture(0)], [(2, 3)])
     assert (cam[0] == 0).all()
     assert cam[1].max() == 1
@@ -89,7 +89,7 @@ def test_a_class_that_is_seen_nowhere_has_an_empty_map(generator, cams_of):
 
 def test_no_gradient_is_kept(generator, cams_of):
     cams_of([picture(0)], [(1,)])
-    assert all(parameter.grad is None for parameter in generator.head.parameters())
+    assert all(parameter.grad is None for parameter in generator.network.parameters())
 
 
 def test_what_it_says_about_itself(tiny_engine, generator):
@@ -126,13 +126,13 @@ def test_a_full_memory_halves_the_batch_and_at_last_is_said(tiny_engine, generat
 
 def test_classes_without_a_map_are_counted_over_all_calls(tiny_engine, generator):
     with torch.no_grad():
-        generator.head.head.bias[1] = -1e6
+        generator.network.head.bias[1] = -1e6
     cams = GeneratorCams(tiny_engine, generator, CLASSES, SETTINGS, RECORD)
     assert cams.never_found == {}
     cams.maps([picture(0), picture(1)], [(1, 2), (2,)])
     cams.maps([picture(2)], [(2, 3)])
     assert cams.never_found == {2: 3}
     with torch.no_grad():
-        generator.head.head.bias[1] = 10
+        generator.network.head.bias[1] = 10
     cams.maps([picture(0)], [(2,)])
     assert cams.never_found == {}

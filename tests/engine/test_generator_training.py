@@ -40,7 +40,7 @@ def train(tiny_engine, texts, tmp_path):
             curves = train_matching(generator, images, NAMES, *rest)
         else:
             curves = train_refined(generator, images, NAMES, texts, *rest)
-        return generator.head.state_dict(), curves
+        return generator.network.state_dict(), curves
 
     return run
 
@@ -65,7 +65,7 @@ def clip_hash(engine):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_head_and_fusion_change_and_nothing_of_clip_does(train, tiny_engine, stage):
-    before, start = clip_hash(tiny_engine), make_generator(tiny_engine).head.state_dict()
+    before, start = clip_hash(tiny_engine), make_generator(tiny_engine).network.state_dict()
     weights, _ = train(stage)
     assert clip_hash(tiny_engine) == before
     assert all(parameter.grad is None for parameter in tiny_engine.model.parameters())

@@ -31,8 +31,8 @@ def test_what_is_loaded_makes_the_same_maps(tmp_path, generator, weights, clip_e
     one, other = (each.class_maps(pixels) for each in (generator, loaded))
     assert torch.equal(one.coarse, other.coarse)
     assert torch.equal(one.fine, other.fine)
-    assert loaded.head.shape == generator.head.shape
-    assert loaded.head.pooling == "max"
+    assert loaded.network.shape == generator.network.shape
+    assert loaded.network.pooling == "max"
     assert again.sha256 == weights.sha256
     assert (again.stage, again.curves) == ("matched", {"loss": [1.0]})
     assert again.settings == {"epochs": 2, "engine": engine_source(clip_engine.record)}
@@ -48,7 +48,7 @@ def test_the_weights_in_memory_may_change_afterwards(generator, weights):
     before = weights.sha256
     copied = {name: tensor.copy() for name, tensor in weights.tensors.items()}
     with torch.no_grad():
-        generator.head.head.bias += 1
+        generator.network.head.bias += 1
     assert all((weights.tensors[name] == tensor).all() for name, tensor in copied.items())
     assert weights.sha256 == before
 

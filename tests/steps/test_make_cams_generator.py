@@ -95,7 +95,7 @@ def test_a_class_that_is_found_nowhere_is_named(make, generator_of):
     generator, notes = generator_of(), []
     lost = CLASS_SET.index_of(PHOTOS[next(iter(PHOTOS))][1][0])
     with torch.no_grad():
-        generator._generator.head.head.bias[lost - 1] = -1e6
+        generator._generator.network.head.bias[lost - 1] = -1e6
     make(generator, note=notes.append)
     count = sum(CLASS_SET.names[lost - 1] in names for _, names in PHOTOS.values())
     assert len(notes) == 1

@@ -6,16 +6,9 @@ import torch
 from torch.nn import functional
 
 from semples_cli.config import GeneratorSettings
-from semples_cli.engine.generators import clip_head
-from semples_cli.engine.generators.clip_head import (
-    BACKWARD_SLOPE,
-    AttentionFusion,
-    ClipGenerator,
-    ClipHead,
-    build_clip_head,
-    rectify,
-    spread,
-)
+from semples_cli.engine.generators import fusion as fusion_module
+from semples_cli.engine.generators.clip_head import ClipGenerator, ClipHead, build_clip_head
+from semples_cli.engine.generators.fusion import BACKWARD_SLOPE, AttentionFusion, rectify, spread
 from semples_cli.engine.tower_features import TowerFeatures
 
 LAYERS, BATCH, HEADS, DIM, GRID = 3, 2, 2, 6, (3, 4)
@@ -92,9 +85,9 @@ def test_maps_equal_an_account_that_builds_every_attention_map(num_classes):
 
 
 @pytest.mark.parametrize("residual", [0.0, 1.0, 2.5])
-@pytest.mark.parametrize("kept", [0, clip_head.KEPT_ATTENTION])
+@pytest.mark.parametrize("kept", [0, fusion_module.KEPT_ATTENTION])
 def test_in_float64_the_account_is_met_to_the_last_digits(monkeypatch, residual, kept):
-    monkeypatch.setattr(clip_head, "KEPT_ATTENTION", kept)  # 0: attention maps are never built
+    monkeypatch.setattr(fusion_module, "KEPT_ATTENTION", kept)  # 0: attention maps are never built
     head, features = head_of(5, residual=residual).double(), features_of(1, torch.float64)
     maps = head(features)
     coarse, fine = plain_account(head, features)
@@ -128,9 +121,9 @@ def test_spreading_never_adds_to_a_map():
     assert (result > 0).all()
 
 
-@pytest.mark.parametrize("kept", [0, clip_head.KEPT_ATTENTION])
+@pytest.mark.parametrize("kept", [0, fusion_module.KEPT_ATTENTION])
 def test_gradients_of_spreading_are_right(monkeypatch, kept):
-    monkeypatch.setattr(clip_head, "KEPT_ATTENTION", kept)
+    monkeypatch.setattr(fusion_module, "KEPT_ATTENTION", kept)
     features = features_of(4, torch.float64)
     maps = torch.rand(BATCH, PATCHES, 2, dtype=torch.float64, requires_grad=True)
     weights = torch.rand(BATCH, LAYERS, HEADS, dtype=torch.float64, requires_grad=True)
@@ -139,17 +132,17 @@ def test_gradients_of_spreading_are_right(monkeypatch, kept):
 
 def test_attention_maps_are_built_for_small_training_steps_only(monkeypatch):
     features, built = features_of(5), []
-    plain = clip_head._spread_by_built
-    monkeypatch.setattr(clip_head, "_spread_by_built", lambda *a: built.append(1) or plain(*a))
+    plain = fusion_module._spread_by_built
+    monkeypatch.setattr(fusion_module, "_spread_by_built", lambda *a: built.append(1) or plain(*a))
     maps = torch.rand(BATCH, PATCHES, 2, generator=torch.Generator().manual_seed(0))
     arguments = (features.queries, features.keys, torch.ones(BATCH, LAYERS, HEADS))
     first = spread(maps, *arguments)
     with torch.no_grad():
         spread(maps.clone().requires_grad_(), *arguments)
-    monkeypatch.setattr(clip_head, "KEPT_ATTENTION", LAYERS * BATCH * HEADS * PATCHES**2 * 4 - 1)
+    monkeypatch.setattr(fusion_module, "KEPT_ATTENTION", LAYERS * BATCH * HEADS * PATCHES**2 * 4 - 1)
     spread(maps.clone().requires_grad_(), *arguments)
     assert built == []
-    monkeypatch.setattr(clip_head, "KEPT_ATTENTION", LAYERS * BATCH * HEADS * PATCHES**2 * 4)
+    monkeypatch.setattr(fusion_module, "KEPT_ATTENTION", LAYERS * BATCH * HEADS * PATCHES**2 * 4)
     second = spread(maps.clone().requires_grad_(), *arguments)
     assert len(built) == LAYERS
     torch.testing.assert_close(first, second.detach())
@@ -190,10 +183,10 @@ def test_gradients_reach_head_and_fusion_and_nothing_else(tiny_engine):
     (maps.coarse.mean() + maps.fine.sum()).backward()
     assert pixels.grad is None
     assert all(parameter.grad is None for parameter in tiny_engine.model.parameters())
-    for name, parameter in generator.head.named_parameters():
+    for name, parameter in generator.network.named_parameters():
         assert parameter.grad is not None, name
-    assert generator.head.head.weight.grad.abs().max() > 0
-    assert generator.head.fusion.map_weight[2].weight.grad.abs().max() > 0
+    assert generator.network.head.weight.grad.abs().max() > 0
+    assert generator.network.fusion.map_weight[2].weight.grad.abs().max() > 0
 
 
 def test_a_generator_works_at_any_grid(tiny_engine):
