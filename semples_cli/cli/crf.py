@@ -6,7 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from semples_cli.cli.console import error_border, print_json, progress_bar, report_summary
+from semples_cli.cli.cam_options import (
+    DEFAULT_FORMAT,
+    FOREIGN_PANEL,
+    CamsFormatOption,
+    CamsMapOption,
+    CamsNumberingOption,
+    cam_form,
+    read_classes,
+)
+from semples_cli.cli.console import error_border, print_json, progress_bar, report_summary, say
 from semples_cli.config import CRF_PRESETS, CrfSettings
 from semples_cli.errors import SettingsError
 from semples_cli.types import RunSummary
@@ -16,7 +25,9 @@ DEFAULT_PRESETS = {"cams": "clip-es", "masks": "semples-voc"}
 
 @error_border
 def crf_cli(
-    source: Annotated[Path, typer.Argument(help="Output of `semples cams`, or any folder of mask PNGs.")],
+    source: Annotated[
+        Path, typer.Argument(help="Output of `semples cams`, CAMs of another project, or any folder of mask PNGs.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the refined masks.")],
     images: Annotated[
         Path | None, typer.Option(help="The images; without it, where the source's run.json says they are.")
@@ -40,6 +51,16 @@ def crf_cli(
     min_confidence: Annotated[
         float, typer.Option(help="Pixels whose winning probability is below this become 255 (ignore).")
     ] = 0.0,
+    cams_format: CamsFormatOption = DEFAULT_FORMAT,
+    cams_numbering: CamsNumberingOption = None,
+    cams_map: CamsMapOption = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Their class list: a file with one name a line, or voc12, coco14; run.json will say it.",
+            rich_help_panel=FOREIGN_PANEL,
+        ),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; without it, one for each core.")] = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write pictures to OUT/overlays.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do everything again.")] = False,
@@ -53,6 +74,8 @@ def crf_cli(
     from semples_cli.steps.crf_source import find_kind
 
     kind = kind or find_kind(source)
+    unread = None if kind == "cams" else "masks are refined here; give CAMs"
+    cams_form = cam_form(cams_format, cams_numbering, cams_map, unread=unread)
     chosen = {"iterations": iterations, "gt_prob": gt_prob, "min_confidence": min_confidence}
     chosen |= dict(zip(("gaussian_sxy", "gaussian_compat"), gaussian or (), strict=False))
     chosen |= dict(zip(("bilateral_sxy", "bilateral_srgb", "bilateral_compat"), bilateral or (), strict=False))
@@ -65,10 +88,13 @@ def crf_cli(
             out,
             settings,
             kind=kind,
+            cams_form=cams_form,
+            class_set=read_classes(classes),
             workers=workers,
             overwrite=overwrite,
             overlay=overlay,
             progress=progress,
+            note=say,
         )
     code = report_summary(summary, "masks")
     if as_json:

@@ -9,6 +9,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from semples_cli.cli.cam_options import (
+    DEFAULT_FORMAT,
+    CamsFormatOption,
+    CamsMapOption,
+    CamsNumberingOption,
+    cam_form,
+    read_classes,
+)
 from semples_cli.cli.console import (
     EXIT_ITEMS_FAILED,
     MOST_LISTED,
@@ -20,14 +28,16 @@ from semples_cli.cli.console import (
     say,
 )
 from semples_cli.errors import SettingsError
-from semples_cli.types import ClassSet, Report
+from semples_cli.types import Report
 
 COLUMNS = {"iou": "IoU", "precision": "precision", "recall": "recall", "fp_rate": "FP", "fn_rate": "FN"}
 
 
 @error_border
 def evaluate_cli(
-    masks: Annotated[Path, typer.Argument(help="Folder of mask PNGs, or the --out folder of an earlier command.")],
+    masks: Annotated[
+        Path, typer.Argument(help="Folder of mask PNGs or CAMs, or the --out folder of an earlier command.")
+    ],
     ground_truth: Annotated[
         Path, typer.Argument(help="Folder of ground-truth PNGs of the same names, or a VOC devkit; 255 is not counted.")
     ],
@@ -39,6 +49,9 @@ def evaluate_cli(
     cams: Annotated[
         bool, typer.Option("--cams", help="Evaluate the folder's CAMs, at every background score in one pass.")
     ] = False,
+    cams_format: CamsFormatOption = DEFAULT_FORMAT,
+    cams_numbering: CamsNumberingOption = None,
+    cams_map: CamsMapOption = None,
     background_score: Annotated[
         float | None,
         typer.Option(help="With --cams: report at this score. By default at the best by the ground truth."),
@@ -56,13 +69,15 @@ def evaluate_cli(
     if background_score is not None and not cams:
         msg = "--background-score cuts CAMs, but masks are cut already: add --cams, or leave it out"
         raise SettingsError(msg)
-    class_set = _read_classes(classes)
+    form = cam_form(cams_format, cams_numbering, cams_map, unread=None if cams else "masks are evaluated; add --cams")
+    class_set = read_classes(classes)
     with progress_bar("evaluate") as progress:
         if cams:
             report = evaluate_cams(
                 masks,
                 ground_truth,
                 class_set,
+                cams_form=form,
                 background_score=background_score,
                 split_list=split_list,
                 progress=progress,
@@ -77,14 +92,6 @@ def evaluate_cli(
     else:
         print_table(_table(report))
     _end(report, "CAM" if cams else "mask")
-
-
-def _read_classes(classes: str | None) -> ClassSet | None:
-    if classes is None:
-        return None
-    from semples_cli.data.class_list import read_class_list
-
-    return read_class_list(classes)
 
 
 def _table(report: Report) -> Table:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from semples_cli.cli import options
+from semples_cli.cli.cam_options import DEFAULT_FORMAT, CamsFormatOption, CamsMapOption, CamsNumberingOption, cam_form
 from semples_cli.cli.console import EXIT_ITEMS_FAILED, error_border, print_json, progress_bar, say
 from semples_cli.cli.loading import load_engine, take_stock
 from semples_cli.cli.refine import RegionEpsilonOption
@@ -50,8 +51,14 @@ def learn_prompts_cli(
     ] = Path("prompts.safetensors"),
     cams: Annotated[
         Path | None,
-        typer.Option(help="Output of `semples cams` to learn from; without it, a mask generator is trained first."),
+        typer.Option(
+            help="CAMs to learn from, of `semples cams` or of another project, or masks; without it, a mask generator "
+            "is trained first."
+        ),
     ] = None,
+    cams_format: CamsFormatOption = DEFAULT_FORMAT,
+    cams_numbering: CamsNumberingOption = None,
+    cams_map: CamsMapOption = None,
     labels: options.LabelsOption = None,
     labels_format: options.LabelsFormatOption = "auto",
     classes: options.ClassesOption = None,
@@ -142,6 +149,8 @@ def learn_prompts_cli(
     settings = replace(_preset(PROMPT_PRESETS, preset), **chosen)
     shared = {name: chosen[name] for name in ("epochs", "seed", "similarity") if name in chosen}
     generator_settings = replace(_preset(GENERATOR_PRESETS, preset), **shared)
+    unread = None if cams is not None else "a mask generator is trained here; give CAMs by --cams"
+    cams_form = cam_form(cams_format, cams_numbering, cams_map, unread=unread)
     if region_epsilon is not None:
         generator_settings = _with_region_epsilon(generator_settings, region_epsilon, cams)
     dataset = load_dataset(
@@ -164,6 +173,7 @@ def learn_prompts_cli(
             out,
             settings,
             cams=cams,
+            cams_form=cams_form,
             generator_settings=generator_settings,
             cam_settings=CamSettings(size=size, affinity_layers="none"),
             overwrite=overwrite,

@@ -6,17 +6,19 @@ from dataclasses import asdict
 from pathlib import Path
 
 from semples_cli.artifacts.manifest import Manifest, ManifestEntry, item_key
-from semples_cli.artifacts.run_folder import RunFolder, check_same_run, read_run_record, write_run_record
+from semples_cli.artifacts.run_folder import RunFolder, check_same_run, class_record, read_run_record, write_run_record
 from semples_cli.config import CrfSettings
 from semples_cli.data.image_folder import ImageFile
 from semples_cli.errors import SemplesError, SettingsError
 from semples_cli.functional.crf import crf_backend
+from semples_cli.steps.cam_reader import ANY_FORM, CamForm
+from semples_cli.steps.cam_source import Note
 from semples_cli.steps.crf_item import CrfJob, Refined, refine_item
 from semples_cli.steps.crf_source import CrfSource, check_out, find_kind, find_pictures, open_source
 from semples_cli.steps.ledger import Ledger
 from semples_cli.steps.process_pool import available_cores, process_each
 from semples_cli.steps.progress import tqdm_progress
-from semples_cli.types import Progress, RunSummary
+from semples_cli.types import ClassSet, Progress, RunSummary
 
 # Raise it whenever the same input and settings would give another mask: older items are then redone.
 STEP_VERSION = 1
@@ -29,10 +31,13 @@ def apply_crf(
     settings: CrfSettings,
     *,
     kind: str | None = None,
+    cams_form: CamForm = ANY_FORM,
+    class_set: ClassSet | None = None,
     workers: int | None = None,
     overwrite: bool = False,
     overlay: bool = False,
     progress: Progress | None = None,
+    note: Note | None = None,
 ) -> RunSummary:
     """Refine every mask, or every CAM, of a folder.
 
@@ -40,15 +45,18 @@ def apply_crf(
     `if __name__ == "__main__":` around the call, as always with processes.
 
     Args:
-        source: Output of `semples cams` or `semples crf`, or a folder of mask PNGs.
+        source: Output of `semples cams` or `semples crf`, CAMs of another project, or a folder of mask PNGs.
         images: The images, as a folder or as found by `find_images`; None: where `source` says that they are.
         out: Run folder to write; what an earlier run with the same settings finished there is kept.
         settings: The CRF; unary 'scores' needs CAMs, 'labels' takes masks, or CAMs cut at their run's background score.
         kind: Refine 'cams' or 'masks'; None: CAMs where `source` has them.
+        cams_form: What is known about CAMs of another project: format, numbering, maps.
+        class_set: The classes of `source`; None: as its run.json says.
         workers: Processes; None: one for each core; 1 stays in this process.
         overwrite: Do everything again.
         overlay: Also write pictures of image and mask to `<out>/overlays/`.
         progress: Called as (done, total); None draws a tqdm bar.
+        note: Called with a sentence about CAMs of another project: what was recognised, and what was changed.
 
     Returns:
         How it ended. An item that could not be done is among `failed`, and the rest is done.
@@ -60,22 +68,27 @@ def apply_crf(
         msg = f"{workers} workers: 1 or more"
         raise SettingsError(msg)
     crf_backend()
-    origin = open_source(source, kind or find_kind(source), settings)
-    pictures, inputs = find_pictures(images, origin)
+    origin = open_source(source, kind or find_kind(source), settings, cams_form, class_set, note)
+    origin, pictures, inputs = find_pictures(images, origin)
     check_out(out, origin, inputs)
-    run, record = RunFolder(out), _record(origin, inputs, settings)
+    run, record = RunFolder(out), _record(origin, inputs, settings, class_set)
     with Manifest(run, overwrite=overwrite) as manifest:
         check_same_run(None if overwrite else read_run_record(out), record)
         write_run_record(run, record)
         ledger = Ledger(run, manifest, len(pictures.keys() | origin.files.keys()), progress or tqdm_progress("crf"))
         jobs = _plan(ledger, origin, pictures, settings, overlay)
         with closing(process_each(refine_item, jobs, min(workers or available_cores(), len(origin.files)))) as results:
+            said: set[str] = set()
             for job, result in results:
                 _enter(ledger, job, result)
+                _say_changes(result, job, said, note)
     return ledger.summary()
 
 
-def _record(origin: CrfSource, inputs: list[Path], settings: CrfSettings) -> dict[str, object]:
+def _record(
+    origin: CrfSource, inputs: list[Path], settings: CrfSettings, class_set: ClassSet | None
+) -> dict[str, object]:
+    classes = origin.record.get("classes") if class_set is None else class_record(class_set)
     return {
         "command": "crf",
         "settings": asdict(settings),
@@ -83,7 +96,7 @@ def _record(origin: CrfSource, inputs: list[Path], settings: CrfSettings) -> dic
         "source_kind": origin.kind,
         "background_score": origin.background_score,
         "inputs": [str(path) for path in inputs],
-        "classes": origin.record.get("classes"),
+        "classes": classes,
         "engine": origin.record.get("engine"),  # the licence of the weights goes with what was made by them
     }
 
@@ -96,16 +109,28 @@ def _enter(ledger: Ledger, job: CrfJob, result: Refined | SemplesError) -> None:
     ledger.finish(ManifestEntry(job.id, "ok", "", job.key, result.seconds, output, result.confidence, job.files))
 
 
+def _say_changes(result: Refined | SemplesError, job: CrfJob, said: set[str], note: Note | None) -> None:
+    if isinstance(result, SemplesError) or note is None:
+        return
+    for change in result.changes:
+        if change not in said:
+            said.add(change)
+            note(f"{change}, as in {job.id}")
+
+
 def _plan(
     ledger: Ledger, origin: CrfSource, pictures: Mapping[str, Path], settings: CrfSettings, overlay: bool
 ) -> Iterator[CrfJob]:
     """The jobs that are left to do; a generator, so that files are hashed while workers compute."""
-    facts = {
+    facts: dict[str, object] = {
         "step": f"crf {STEP_VERSION}",
         "kind": origin.kind,
         "background_score": origin.background_score,
         "settings": asdict(settings),
     }
+    reader = None if origin.cams is None else origin.cams.reader
+    if origin.cams is not None and origin.cams.is_foreign:
+        facts["cams_form"] = origin.cams.reader.form
     for item in sorted(pictures.keys() | origin.files.keys()):
         if item not in origin.files:
             ledger.skip(item, f"no {origin.kind[:-1]} in {origin.folder}")
@@ -125,4 +150,4 @@ def _plan(
             ledger.keep()
             continue
         ledger.manifest.forget(item, key)
-        yield CrfJob(item, image, source, origin.kind, settings, origin.background_score, mask, picture, key, files)
+        yield CrfJob(item, image, source, reader, settings, origin.background_score, mask, picture, key, files)

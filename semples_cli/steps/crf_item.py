@@ -6,7 +6,6 @@ from time import perf_counter
 
 import numpy as np
 
-from semples_cli.artifacts.cam_store import read_cam
 from semples_cli.artifacts.manifest import FileIdentity
 from semples_cli.artifacts.mask_png import read_mask, write_mask
 from semples_cli.artifacts.overlay_png import write_overlay
@@ -14,6 +13,7 @@ from semples_cli.config import CrfSettings
 from semples_cli.data.images import read_image
 from semples_cli.functional.crf import DenseCrf, check_same_size, refine_labels, refine_scores
 from semples_cli.functional.masks import resize_scores, seed_mask
+from semples_cli.steps.cam_reader import CamReader
 from semples_cli.types import IGNORE_INDEX, FloatArray, MaskArray
 
 
@@ -25,7 +25,7 @@ class CrfJob:
         id: Image id.
         image: The image.
         source: Its mask or CAM.
-        kind: Which of the two: 'masks' or 'cams'.
+        reader: Reads the CAM; None where it is a mask.
         settings: The CRF.
         background_score: What a CAM is cut at before a 'labels' CRF; None where nothing is cut.
         mask: The PNG to write.
@@ -37,7 +37,7 @@ class CrfJob:
     id: str
     image: Path
     source: Path
-    kind: str
+    reader: CamReader | None
     settings: CrfSettings
     background_score: float | None
     mask: Path
@@ -48,10 +48,17 @@ class CrfJob:
 
 @dataclass(frozen=True)
 class Refined:
-    """What a worker reports: mean winning probability in [0, 1], and the seconds that the item took."""
+    """What a worker reports.
+
+    Attributes:
+        confidence: Mean winning probability in [0, 1].
+        seconds: What the item took.
+        changes: A sentence on each kind of change to the scores of a CAM.
+    """
 
     confidence: float
     seconds: float
+    changes: tuple[str, ...] = ()
 
 
 def refine_item(job: CrfJob) -> Refined:
@@ -62,23 +69,24 @@ def refine_item(job: CrfJob) -> Refined:
     """
     started = perf_counter()
     image = read_image(job.image)
-    values, confidence = _refine(job, image)
+    values, confidence, changes = _refine(job, image)
     values[confidence < job.settings.min_confidence] = IGNORE_INDEX
     if job.overlay is not None:
         write_overlay(job.overlay, image, values)
     write_mask(job.mask, values)
-    return Refined(float(confidence.mean(dtype=np.float64)), perf_counter() - started)
+    return Refined(float(confidence.mean(dtype=np.float64)), perf_counter() - started, changes)
 
 
-def _refine(job: CrfJob, image: MaskArray) -> tuple[MaskArray, FloatArray]:
+def _refine(job: CrfJob, image: MaskArray) -> tuple[MaskArray, FloatArray, tuple[str, ...]]:
     options = asdict(job.settings)
     gt_prob = options.pop("gt_prob")
     crf = DenseCrf(**{name: value for name, value in options.items() if name not in ("unary", "min_confidence")})
-    if job.kind == "masks":
-        return refine_labels(image, read_mask(job.source), gt_prob, crf)
-    cam = read_cam(job.source, job.id)
+    if job.reader is None:
+        return *refine_labels(image, read_mask(job.source), gt_prob, crf), ()
+    cam, changes = job.reader.read(job.source, job.id, (image.shape[0], image.shape[1]))
     check_same_size(image, cam.image_size, "CAM")
     scores = resize_scores(cam.scores, cam.image_size)
     if job.background_score is None:
-        return refine_scores(image, scores, cam.class_indices, crf)
-    return refine_labels(image, seed_mask(scores, cam.class_indices, job.background_score), gt_prob, crf)
+        return *refine_scores(image, scores, cam.class_indices, crf), changes
+    labels = seed_mask(scores, cam.class_indices, job.background_score)
+    return *refine_labels(image, labels, gt_prob, crf), changes

@@ -1,24 +1,27 @@
 """What `apply_crf` reads: a folder of CAMs or masks, and the images that they were made from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from semples_cli.artifacts.cam_store import find_cams
 from semples_cli.artifacts.mask_png import find_masks
 from semples_cli.artifacts.run_folder import RunFolder, read_run_record
 from semples_cli.config import CrfSettings
 from semples_cli.data.image_folder import ImageFile, check_output_folder, find_images
 from semples_cli.errors import ArtifactError, DataError, SettingsError
+from semples_cli.steps.cam_reader import ANY_FORM, PNG, CamForm
+from semples_cli.steps.cam_source import CamSource, Note, open_cams
+from semples_cli.types import ClassSet
 
 KINDS = ("cams", "masks")
 
 
 def find_kind(source: Path) -> str:
     """What a folder holds: 'cams' where there are any, else 'masks'."""
-    has_cams = RunFolder(source).cams.is_dir() or next(source.rglob("*.npz"), None) is not None
-    return "cams" if has_cams else "masks"
+    if RunFolder(source).cams.is_dir():
+        return "cams"
+    return "cams" if any(next(source.rglob(f"*{suffix}"), None) for suffix in (".npz", ".npy")) else "masks"
 
 
 @dataclass(frozen=True)
@@ -29,22 +32,40 @@ class CrfSource:
         folder: The folder that was given.
         kind: 'cams' or 'masks'.
         files: CAM or mask by image id.
+        cams: The CAMs, where these are refined.
         record: The run.json that goes with them; empty where there is none.
         background_score: What the CAMs are cut at before a 'labels' CRF; None where nothing is cut.
     """
 
     folder: Path
     kind: str
-    files: dict[str, Path]
+    files: Mapping[str, Path]
+    cams: CamSource | None
     record: Mapping[str, Any]
     background_score: float | None
 
 
-def open_source(folder: Path, kind: str, settings: CrfSettings) -> CrfSource:
+def open_source(
+    folder: Path,
+    kind: str,
+    settings: CrfSettings,
+    form: CamForm = ANY_FORM,
+    class_set: ClassSet | None = None,
+    note: Note | None = None,
+) -> CrfSource:
     """Find the masks or CAMs of a folder, and what is recorded about them.
+
+    Args:
+        folder: Where they lie.
+        kind: One of `KINDS`.
+        settings: The CRF.
+        form: What the user says about CAMs of other projects.
+        class_set: The classes, where the user says them.
+        note: Called with a sentence about what was recognised.
 
     Raises:
         ArtifactError: There are none.
+        DataError: CAMs of another project are not recognised.
         SettingsError: The kind is unknown or does not go with the unary; or CAMs are to be cut at a score that is not
             recorded.
     """
@@ -54,14 +75,26 @@ def open_source(folder: Path, kind: str, settings: CrfSettings) -> CrfSource:
     if kind == "masks" and settings.unary == "scores":
         msg = f"{folder}: masks carry no scores; choose a preset with labels (semples-voc), or refine from CAMs"
         raise SettingsError(msg)
-    files = find_cams(folder) if kind == "cams" else find_masks(folder)
+    cams = open_cams(folder, class_set, *form, note=note) if kind == "cams" else None
+    if cams is not None and cams.format == PNG:
+        msg = f"{folder}: these are masks, not CAMs; refine them with --from masks"
+        raise SettingsError(msg)
+    files = find_masks(folder) if cams is None else cams.paths
     if not files:
         msg = f"{folder}: no mask PNGs here; give the folder that holds <id>.png"
         raise ArtifactError(msg)
     inside = folder.absolute()
     record = read_run_record(inside.parent.parent if inside.parts[-2:] == (".semples", "cams") else folder) or {}
+    _check_classes(folder, record, class_set)
     cut = _background_score(folder, record) if kind == "cams" and settings.unary == "labels" else None
-    return CrfSource(folder, kind, files, record, cut)
+    return CrfSource(folder, kind, files, cams, record, cut)
+
+
+def _check_classes(folder: Path, record: Mapping[str, Any], class_set: ClassSet | None) -> None:
+    recorded = (record.get("classes") or {}).get("names")
+    if class_set is not None and recorded is not None and list(class_set.names) != recorded:
+        msg = f"{folder}: its run.json says other classes than --classes; leave --classes out"
+        raise SettingsError(msg)
 
 
 def _background_score(folder: Path, record: Mapping[str, Any]) -> float:
@@ -75,18 +108,21 @@ def _background_score(folder: Path, record: Mapping[str, Any]) -> float:
     return float(score)
 
 
-def find_pictures(images: Sequence[ImageFile] | Path | None, origin: CrfSource) -> tuple[dict[str, Path], list[Path]]:
-    """Find the images.
+def find_pictures(
+    images: Sequence[ImageFile] | Path | None, origin: CrfSource
+) -> tuple[CrfSource, dict[str, Path], list[Path]]:
+    """Find the images, and give CAMs of other projects their ids.
 
     Args:
         images: As `apply_crf` takes them.
         origin: What is refined.
 
     Returns:
-        Path of each image by id, and where they were found, as absolute paths for run.json.
+        The source by the ids of the images, path of each image by id, and where they were found, as absolute paths
+        for run.json.
 
     Raises:
-        DataError: None of them has the id of a mask or CAM.
+        DataError: None of them has the id of a mask or CAM, or several may have one.
         SettingsError: Neither `images` nor the record of the source says where they are.
     """
     if images is None:
@@ -98,13 +134,15 @@ def find_pictures(images: Sequence[ImageFile] | Path | None, origin: CrfSource) 
         inputs = [images] if isinstance(images, Path) else sorted({_root(file) for file in images})
     found = images if images is not None and not isinstance(images, Path) else find_images(inputs)
     pictures = {file.id: file.path for file in found}
+    if origin.cams is not None:
+        origin = replace(origin, files=origin.cams.named_as(pictures).paths)
     if not pictures.keys() & origin.files.keys():
         msg = (
             f"no image has the id of a {origin.kind[:-1]}: the images are {_some(pictures)}, the {origin.kind} in "
             f"{origin.folder} are {_some(origin.files)}; give the image folder that they were made from"
         )
         raise DataError(msg)
-    return pictures, [path.absolute() for path in inputs]
+    return origin, pictures, [path.absolute() for path in inputs]
 
 
 def _some(ids: Mapping[str, Path]) -> str:

@@ -4,14 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
-from semples_cli.artifacts.cam_store import find_cams, read_cam
 from semples_cli.artifacts.mask_png import find_masks, read_mask
 from semples_cli.artifacts.run_folder import HIDDEN, read_class_set
+from semples_cli.data.images import read_image_size
 from semples_cli.errors import SettingsError
 from semples_cli.functional.background_curve import BackgroundCurve
 from semples_cli.functional.masks import resize_scores, seed_mask
 from semples_cli.functional.metrics import confusion_counts, dataset_scores
-from semples_cli.steps.ground_truth import Matched, Note, match_ground_truth
+from semples_cli.steps.cam_reader import ANY_FORM, PNG, CamForm
+from semples_cli.steps.cam_source import CamSource, open_cams
+from semples_cli.steps.ground_truth import VOC_FOLDERS, Matched, Note, match_ground_truth
 from semples_cli.types import BACKGROUND, ClassSet, IndexArray, Progress, Report
 
 
@@ -59,6 +61,7 @@ def evaluate_cams(
     ground_truth: Path,
     class_set: ClassSet | None = None,
     *,
+    cams_form: CamForm = ANY_FORM,
     background_score: float | None = None,
     split_list: Path | None = None,
     progress: Progress | None = None,
@@ -67,14 +70,15 @@ def evaluate_cams(
     """Score CAMs at every background score from 0.00 to 1.00 in one pass over the pixels.
 
     Args:
-        cams: A run folder, or its folder of CAMs.
+        cams: A run folder, its folder of CAMs, or a folder of CAMs of another project.
         ground_truth: As in `evaluate_masks`.
         class_set: The classes; by default those of the run that wrote the CAMs.
+        cams_form: What is known about CAMs of another project: format, numbering, maps.
         background_score: The score to report at, any number in [0, 1]; by default the one that is best by this ground
             truth, the true maximum over the whole curve.
         split_list: Text file whose lines begin with an id: only these are counted.
         progress: Called as (done, total); a tqdm bar by default.
-        note: Called with a sentence on CAMs that have no ground truth.
+        note: Called with a sentence on CAMs that have no ground truth, and on those of another project.
 
     Returns:
         The report at that background score, with the curve.
@@ -82,16 +86,17 @@ def evaluate_cams(
     Raises:
         DataError: Ground truth is missing, damaged, of another size, or holds values that are no class.
         ArtifactError: A CAM is damaged.
-        SettingsError: A background score outside [0, 1], or no classes known.
+        SettingsError: A background score outside [0, 1], no classes known, or `cams_form` does not fit.
     """
     if background_score is not None and not 0 <= background_score <= 1:
         msg = f"background score {background_score}: it lies in [0, 1]"
         raise SettingsError(msg)
-    matched = match_ground_truth(find_cams(cams), "CAM", ground_truth, split_list, note)
+    source = _open(cams, ground_truth, class_set, cams_form, note)
+    matched = match_ground_truth(source.paths, "CAM", ground_truth, split_list, note)
     names = _class_names(cams, class_set)
     curve, given = BackgroundCurve(len(names)), _no_counts(names)
     for pair in matched.each(progress):
-        cam = read_cam(pair.path, pair.sample_id)
+        cam = source.read(pair.sample_id, read_image_size(pair.target_path) if source.is_foreign else None)
         target = pair.read_target(cam.image_size)
         scores = resize_scores(cam.scores, cam.image_size)
         with pair.named_in_errors():
@@ -103,6 +108,16 @@ def evaluate_cams(
         return _report(names, given, matched, background_score, points)
     best = curve.best()
     return _report(names, curve.confusion(best), matched, points[best][0], points)
+
+
+def _open(cams: Path, ground_truth: Path, class_set: ClassSet | None, form: CamForm, note: Note | None) -> CamSource:
+    """The CAMs; those of another project by the ids of the ground truth."""
+    source = open_cams(cams, class_set, *form, note=note)
+    if source.format == PNG:
+        msg = f"{cams}: these are masks, not CAMs; evaluate them without --cams"
+        raise SettingsError(msg)
+    truth = next((ground_truth / name for name in VOC_FOLDERS if (ground_truth / name).is_dir()), ground_truth)
+    return source.named_as(find_masks(truth)) if source.is_foreign and truth.is_dir() else source
 
 
 def _class_names(folder: Path, class_set: ClassSet | None) -> tuple[str, ...]:

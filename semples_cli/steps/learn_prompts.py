@@ -1,13 +1,11 @@
 """Learn one background prompt a class: from the maps of a run, or from those of a mask generator trained on the way."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from semples_cli.artifacts.cam_store import find_cams
 from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.artifacts.prompts_file import PromptTraining, read_prompt_training, read_prompts, write_prompts
 from semples_cli.config import CamSettings, GeneratorSettings, PromptSettings
@@ -21,7 +19,9 @@ from semples_cli.engine.prompt_training import PromptLearning
 from semples_cli.engine.prompts import check_prompt_length
 from semples_cli.errors import ArtifactError, SettingsError
 from semples_cli.steps.background_texts import UNLEARNED
+from semples_cli.steps.cam_reader import ANY_FORM, CamForm
 from semples_cli.steps.cam_record import Note
+from semples_cli.steps.cam_source import CamSource, open_cams
 from semples_cli.steps.engine_source import engine_source
 from semples_cli.steps.generator_weights import load_generator
 from semples_cli.steps.make_cams import make_cams
@@ -58,6 +58,7 @@ def learn_prompts(
     settings: PromptSettings = DEFAULT_SETTINGS,
     *,
     cams: Path | None = None,
+    cams_form: CamForm = ANY_FORM,
     generator_settings: GeneratorSettings = DEFAULT_GENERATOR_SETTINGS,
     cam_settings: CamSettings = DEFAULT_CAM_SETTINGS,
     overwrite: bool = False,
@@ -76,7 +77,8 @@ def learn_prompts(
         engine: A built CLIP.
         out: The file to write, `….safetensors`.
         settings: How prompts are learned.
-        cams: Run folder of CAMs to learn from instead.
+        cams: Run folder of CAMs to learn from instead, or folder of CAMs of another project.
+        cams_form: What is known about these: format, numbering, maps.
         generator_settings: How the mask generator is trained.
         cam_settings: How maps are made of it: size, scales, flips, background score, batch size.
         overwrite: Do everything again.
@@ -96,12 +98,12 @@ def learn_prompts(
     note = note or _ignore
     check_prompt_length(engine, settings.prompt_length)
     _check_output(out)
-    paths = None if cams is None else given_cams(cams, samples, class_set)
+    source = None if cams is None else given_cams(cams, samples, class_set, cams_form, note)
     with lock_file(out):
-        if paths is None:
+        if source is None:
             stages = (generator_settings, cam_settings, overwrite, max_pixels)
-            paths = find_cams(_match(samples, class_set, engine, out, *stages, begin, note))
-        return _learn(samples, class_set, engine, out, settings, paths, overwrite, max_pixels, begin, note)
+            source = open_cams(_match(samples, class_set, engine, out, *stages, begin, note), class_set)
+        return _learn(samples, class_set, engine, out, settings, source, overwrite, max_pixels, begin, note)
 
 
 def _ignore(sentence: str) -> None:
@@ -123,20 +125,20 @@ def _learn(
     engine: ClipEngine,
     out: Path,
     settings: PromptSettings,
-    paths: Mapping[str, Path],
+    source: CamSource,
     overwrite: bool,
     max_pixels: int,
     begin: Begin,
     note: Note,
 ) -> PromptSet:
-    """Stage (b), from the CAMs of these files."""
-    fingerprint = _fingerprint(samples, class_set, engine, settings, paths)
+    """Stage (b), from these CAMs."""
+    fingerprint = _fingerprint(samples, class_set, engine, settings, source)
     checkpoint = Checkpoint(out.with_name(f"{out.name}.state"), fingerprint)
     if overwrite:
         checkpoint.path.unlink(missing_ok=True)
     elif (kept := _kept(out, fingerprint, note)) is not None:
         return kept
-    images = mapped_images(samples, paths, max_pixels, note)
+    images = mapped_images(samples, source, max_pixels, note)
     store = out.with_name(f"{out.name}.regions")
     regions = embed_background_regions(engine, images, settings, begin("background regions"), store)
     learning = PromptLearning(engine, regions, encode_labels(engine, class_set.prompt_names), settings)
@@ -221,15 +223,11 @@ def _fingerprint(
     class_set: ClassSet,
     engine: ClipEngine,
     settings: PromptSettings,
-    paths: Mapping[str, Path],
+    source: CamSource,
 ) -> str:
     """Of all that the prompts follow from. CAMs enter by their content: a resumed run writes the same ones anew."""
-    digest = hashlib.sha256()
-    for sample in samples:
-        if sample.id in paths:
-            digest.update(sample.id.encode(errors="surrogatepass"))
-            digest.update(paths[sample.id].read_bytes())
-    facts = {"settings": asdict(settings), "cams": digest.hexdigest(), "step_version": STEP_VERSION}
+    cams = source.fingerprint(sample.id for sample in samples)
+    facts = {"settings": asdict(settings), "cams": cams, "step_version": STEP_VERSION}
     return training_fingerprint(samples, class_set, engine, facts)
 
 

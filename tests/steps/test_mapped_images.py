@@ -11,6 +11,7 @@ from semples_cli.config import CamSettings
 from semples_cli.data.images import read_image
 from semples_cli.errors import ArtifactError, DataError
 from semples_cli.steps.make_cams import make_cams
+from semples_cli.steps.cam_source import open_cams
 from semples_cli.steps.mapped_images import given_cams, mapped_images
 from semples_cli.steps.progress import silent
 from semples_cli.types import ClassSet
@@ -26,14 +27,14 @@ def run(photos, clip_engine, tmp_path):
 
 def test_image_and_maps_are_those_of_the_files_in_the_order_of_the_labels(run, photos):
     samples, notes = samples_of(photos), []
-    paths = given_cams(run, samples, CLASS_SET)
-    assert paths == find_cams(run)
-    images = mapped_images(samples, paths, 10**9, notes.append)
+    source = given_cams(run, samples, CLASS_SET)
+    assert source.paths == find_cams(run)
+    images = mapped_images(samples, source, 10**9, notes.append)
     labelled = [sample for sample in samples if sample.class_indices]
     assert list(images.class_indices) == [sample.class_indices for sample in labelled]
     for i, sample in enumerate(labelled):
         image, maps = images.read(i)
-        cam = read_cam(paths[sample.id], sample.id)
+        cam = read_cam(source.paths[sample.id], sample.id)
         np.testing.assert_array_equal(image, read_image(sample.image_path))
         for k, of_class in zip(sample.class_indices, maps, strict=True):
             np.testing.assert_array_equal(of_class, cam.scores[cam.class_indices.tolist().index(k)])
@@ -42,14 +43,14 @@ def test_image_and_maps_are_those_of_the_files_in_the_order_of_the_labels(run, p
 
 def test_too_large_an_image_is_left_out_and_said(run, photos):
     notes = []
-    assert mapped_images(samples_of(photos), find_cams(run), 10, notes.append).read(0) is None
+    assert mapped_images(samples_of(photos), open_cams(run, CLASS_SET), 10, notes.append).read(0) is None
     assert len(notes) == 1
     assert " is left out: " in notes[0]
 
 
 def test_labelled_images_without_cam_are_counted(run, photos):
     notes, samples = [], samples_of(photos)
-    images = mapped_images([*samples, replace(samples[0], id="new")], find_cams(run), 10**9, notes.append)
+    images = mapped_images([*samples, replace(samples[0], id="new")], open_cams(run, CLASS_SET), 10**9, notes.append)
     assert notes == ["1 labelled images have no CAM and are left out, the first of them new"]
     assert len(images.class_indices) == sum(bool(sample.class_indices) for sample in samples)
 
@@ -64,4 +65,4 @@ def test_cams_of_other_classes_are_refused_where_the_folder_says_its_classes(run
     turned = ClassSet(CLASS_SET.names[::-1])
     with pytest.raises(ArtifactError, match="give its class list by --classes"):
         given_cams(run, samples_of(photos), turned)
-    assert len(given_cams(run / ".semples/cams", samples_of(photos), turned)) == 5
+    assert len(given_cams(run / ".semples/cams", samples_of(photos), turned).paths) == 5
