@@ -16,6 +16,7 @@ from semples_cli.cli.prompts import prompts_app
 from semples_cli.cli.refine import refine_cli
 from semples_cli.cli.run import run_cli
 from semples_cli.cli.train_demo_clip import train_demo_clip_cli
+from semples_cli.cli.train_generator import train_generator_cli
 
 app = typer.Typer(
     name="semples",
@@ -46,6 +47,7 @@ app.command("demo")(demo_cli)
 app.command("demo-data")(demo_data_cli)
 app.command("run")(run_cli)
 app.command("cams")(cams_cli)
+app.command("train-generator")(train_generator_cli)
 app.command("learn-prompts")(learn_prompts_cli)
 app.command("refine")(refine_cli)
 app.command("crf")(crf_cli)

@@ -59,6 +59,12 @@ def learn_prompts_cli(
     cams_format: CamsFormatOption = DEFAULT_FORMAT,
     cams_numbering: CamsNumberingOption = None,
     cams_map: CamsMapOption = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            help="Initial weights of `semples train-generator`, in place of training some here."
+        ),
+    ] = None,
     labels: options.LabelsOption = None,
     labels_format: options.LabelsFormatOption = "auto",
     classes: options.ClassesOption = None,
@@ -174,6 +180,7 @@ def learn_prompts_cli(
             settings,
             cams=cams,
             cams_form=cams_form,
+            init=init,
             generator_settings=generator_settings,
             cam_settings=CamSettings(size=size, affinity_layers="none"),
             overwrite=overwrite,

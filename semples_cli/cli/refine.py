@@ -29,7 +29,11 @@ PromptsOption = Annotated[
 ]
 InitialOption = Annotated[
     Path | None,
-    typer.Option(help=f"Initial weights of the generator; without it, {INITIAL_NAME} beside the prompts."),
+    typer.Option(
+        "--init",
+        "--initial",
+        help=f"Initial weights of the generator; without it, {INITIAL_NAME} beside the prompts.",
+    ),
 ]
 PresetOption = Annotated[
     str,

@@ -27,6 +27,7 @@ from semples_cli.steps.generator_weights import load_generator
 from semples_cli.steps.make_cams import make_cams
 from semples_cli.steps.mapped_images import given_cams, mapped_images
 from semples_cli.steps.progress import Begin, tqdm_progress
+from semples_cli.steps.start_generator import take_initial
 from semples_cli.steps.train_generator import train_generator
 from semples_cli.steps.training_images import training_fingerprint
 from semples_cli.types import ClassSet, FloatArray, PromptSet, Sample
@@ -59,6 +60,7 @@ def learn_prompts(
     *,
     cams: Path | None = None,
     cams_form: CamForm = ANY_FORM,
+    init: Path | None = None,
     generator_settings: GeneratorSettings = DEFAULT_GENERATOR_SETTINGS,
     cam_settings: CamSettings = DEFAULT_CAM_SETTINGS,
     overwrite: bool = False,
@@ -79,6 +81,7 @@ def learn_prompts(
         settings: How prompts are learned.
         cams: Run folder of CAMs to learn from instead, or folder of CAMs of another project.
         cams_form: What is known about these: format, numbering, maps.
+        init: File of initial weights of a mask generator, in place of training some; a copy of it goes beside `out`.
         generator_settings: How the mask generator is trained.
         cam_settings: How maps are made of it: size, scales, flips, background score, batch size.
         overwrite: Do everything again.
@@ -98,10 +101,13 @@ def learn_prompts(
     note = note or _ignore
     check_prompt_length(engine, settings.prompt_length)
     _check_output(out)
+    if cams is not None and init is not None:
+        msg = "both CAMs and initial weights were given, but maps that are given need no generator: leave one out"
+        raise SettingsError(msg)
     source = None if cams is None else given_cams(cams, samples, class_set, cams_form, note)
     with lock_file(out):
         if source is None:
-            stages = (generator_settings, cam_settings, overwrite, max_pixels)
+            stages = (init, generator_settings, cam_settings, overwrite, max_pixels)
             source = open_cams(_match(samples, class_set, engine, out, *stages, begin, note), class_set)
         return _learn(samples, class_set, engine, out, settings, source, overwrite, max_pixels, begin, note)
 
@@ -162,6 +168,7 @@ def _match(
     class_set: ClassSet,
     engine: ClipEngine,
     out: Path,
+    init: Path | None,
     settings: GeneratorSettings,
     cam_settings: CamSettings,
     overwrite: bool,
@@ -171,10 +178,13 @@ def _match(
 ) -> Path:
     """Initial weights, stage (a), and the matched maps: the run folder that prompts are learned from."""
     initial, matched, folder = out.with_name(INITIAL_NAME), out.with_name(MATCHED_NAME), out.with_name(MATCHED_CAMS)
-    train_generator(
-        "initial", samples, class_set, engine, initial, settings,
-        overwrite=overwrite, max_pixels=max_pixels, progress=begin("generator"), note=note,
-    )  # fmt: skip
+    if init is None:
+        train_generator(
+            "initial", samples, class_set, engine, initial, settings,
+            overwrite=overwrite, max_pixels=max_pixels, progress=begin("generator"), note=note,
+        )  # fmt: skip
+    else:
+        take_initial(init, initial, engine, class_set)
     train_generator(
         "matched", samples, class_set, engine, matched, settings,
         initial=initial, overwrite=overwrite, max_pixels=max_pixels, progress=begin("matching"), note=note,

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from semples_cli.artifacts.generator_file import GeneratorWeights, write_generator
 from semples_cli.config import VITS, GeneratorSettings
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.generators.clip_head import ClipGenerator, build_clip_head
@@ -70,15 +71,38 @@ def continue_generator(
         SettingsError: It holds another stage than initial weights.
     """
     generator, weights = load_generator(initial, engine, class_set)
-    if weights.stage != "initial":
-        msg = f"{initial}: these are the weights of stage {weights.stage!r}; give those of 'initial'"
-        raise SettingsError(msg)
+    _check_initial(initial, weights)
     fusion = {name: weights.shape[name] for name in ("reduction", "pooling", "residual") if name in weights.shape}
     own = replace(settings, kind=weights.kind, **fusion)  # type: ignore[arg-type]  # JSON values
     facts: dict[str, object] = {"initial": weights.sha256}
     if weights.kind != "clip_head":
         facts |= {"kind": weights.kind, "shape": dict(weights.shape)}
     return generator, own, facts
+
+
+def take_initial(given: Path, out: Path, engine: ClipEngine, class_set: ClassSet) -> None:
+    """Put a copy of initial weights where later stages look for them, unless it lies there already.
+
+    Args:
+        given: A file that `train_generator` wrote.
+        out: The copy.
+        engine: The CLIP that it belongs to.
+        class_set: The classes that it was trained for.
+
+    Raises:
+        ArtifactError: The file is missing or damaged, or belongs to another CLIP or other classes.
+        SettingsError: It holds another stage than initial weights.
+    """
+    _, weights = load_generator(given, engine, class_set)
+    _check_initial(given, weights)
+    if not out.is_file() or given.read_bytes() != out.read_bytes():
+        write_generator(out, weights)
+
+
+def _check_initial(path: Path, weights: GeneratorWeights) -> None:
+    if weights.stage != "initial":
+        msg = f"{path}: these are the weights of stage {weights.stage!r}; give those of 'initial'"
+        raise SettingsError(msg)
 
 
 def _from_file(path: Path, class_set: ClassSet, settings: GeneratorSettings) -> tuple[WeakTr, bool]:
