@@ -10,6 +10,7 @@ from semples_cli.cli.crf import crf_cli
 from semples_cli.cli.demo import demo_cli
 from semples_cli.cli.demo_data import demo_data_cli
 from semples_cli.cli.evaluate import evaluate_cli
+from semples_cli.cli.export import export_cli
 from semples_cli.cli.learn_prompts import learn_prompts_cli
 from semples_cli.cli.models import models_app
 from semples_cli.cli.prompts import prompts_app
@@ -52,6 +53,7 @@ app.command("learn-prompts")(learn_prompts_cli)
 app.command("refine")(refine_cli)
 app.command("crf")(crf_cli)
 app.command("evaluate")(evaluate_cli)
+app.command("export")(export_cli)
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(models_app, name="models")
 app.command("train-demo-clip", hidden=True)(train_demo_clip_cli)

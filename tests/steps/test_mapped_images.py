@@ -10,8 +10,8 @@ from semples_cli.artifacts.cam_store import find_cams, read_cam
 from semples_cli.config import CamSettings
 from semples_cli.data.images import read_image
 from semples_cli.errors import ArtifactError, DataError
-from semples_cli.steps.make_cams import make_cams
 from semples_cli.steps.cam_source import open_cams
+from semples_cli.steps.make_cams import make_cams
 from semples_cli.steps.mapped_images import given_cams, mapped_images
 from semples_cli.steps.progress import silent
 from semples_cli.types import ClassSet

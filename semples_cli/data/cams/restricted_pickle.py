@@ -184,8 +184,8 @@ def _plain(value: object) -> object:
 
 def _array(value: object) -> object:
     value = value.value if isinstance(value, _Array) else value
-    if isinstance(value, _Piece):
-        _refuse("arrays in arrays")
+    if isinstance(value, _Piece | type):
+        _refuse("something that is no array of numbers")
     return value
 
 
