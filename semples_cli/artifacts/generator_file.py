@@ -15,7 +15,7 @@ from semples_cli.types import FloatArray
 
 FORMAT_VERSION = 1
 KINDS = ("clip_head", "weaktr")
-STAGES = ("initial", "matched", "refined")
+STAGES = ("initial", "fitted", "matched", "refined")
 
 _CURE = "train it again with `semples learn-prompts` or `semples refine`"
 _JSON = ("class_names", "prompt_names", "shape", "settings", "curves")
@@ -28,7 +28,8 @@ class GeneratorWeights:
 
     Attributes:
         kind: 'clip_head' or 'weaktr'.
-        stage: 'initial', 'matched' (segment-label matching) or 'refined' (prompt-guided refinement).
+        stage: 'initial' (classification), 'fitted' (to given maps, in its place), 'matched' (segment-label matching) or
+            'refined' (prompt-guided refinement).
         class_names: The F class names.
         prompt_names: The words that stood for them in the label texts.
         clip_name: Model name of the CLIP.

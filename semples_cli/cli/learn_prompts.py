@@ -61,9 +61,7 @@ def learn_prompts_cli(
     cams_map: CamsMapOption = None,
     init: Annotated[
         Path | None,
-        typer.Option(
-            help="Initial weights of `semples train-generator`, in place of training some here."
-        ),
+        typer.Option(help="Initial weights of `semples train-generator`, in place of training some here."),
     ] = None,
     labels: options.LabelsOption = None,
     labels_format: options.LabelsFormatOption = "auto",

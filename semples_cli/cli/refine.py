@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semples_cli.cli import options
+from semples_cli.cli.cam_options import DEFAULT_FORMAT, CamsFormatOption, CamsMapOption, CamsNumberingOption, cam_form
 from semples_cli.cli.cams import NO_LABEL, parse_scales, result_json
 from semples_cli.cli.console import EXIT_ITEMS_FAILED, error_border, print_json, progress_bar, report_summary, say
 from semples_cli.cli.learned import LearnedFile, ModelOption, WeightsOption
@@ -17,6 +18,7 @@ from semples_cli.types import PromptSet
 
 if TYPE_CHECKING:
     from semples_cli.data.dataset import Dataset
+    from semples_cli.steps.cam_reader import CamForm
 
 # What `semples learn-prompts` writes beside the prompts.
 INITIAL_NAME = "generator_initial.safetensors"
@@ -85,6 +87,16 @@ def refine_cli(
     prompts: PromptsOption,
     images: Annotated[list[Path] | None, typer.Argument(help="Image files, or folders of images.")] = None,
     initial: InitialOption = None,
+    cams: Annotated[
+        Path | None,
+        typer.Option(
+            help="CAMs of these images, of another project perhaps, that the generator is fitted to first, in place of "
+            "initial weights; masks of the fit alone go to OUT-fitted."
+        ),
+    ] = None,
+    cams_format: CamsFormatOption = DEFAULT_FORMAT,
+    cams_numbering: CamsNumberingOption = None,
+    cams_map: CamsMapOption = None,
     labels: options.LabelsOption = None,
     labels_format: options.LabelsFormatOption = "auto",
     data: options.DataOption = None,
@@ -116,6 +128,8 @@ def refine_cli(
     Classes and CLIP are those of the prompts. The trained weights are OUT/.semples/generator.safetensors.
 
     Example: semples refine images/ --prompts prompts.safetensors --out refined/
+
+    Example: semples refine images/ --prompts prompts.safetensors --cams cams/ --out refined/
     """
     from semples_cli.artifacts.prompts_file import read_prompts
     from semples_cli.data.dataset import load_dataset
@@ -140,15 +154,34 @@ def refine_cli(
         flips=own_flips if flips is None else flips,
         background_score=background_score,
     )
+    unread = None if cams is not None else "the generator starts from initial weights; give CAMs by --cams"
+    form = cam_form(cams_format, cams_numbering, cams_map, unread=unread)
     content = read_prompts(prompts)
     learned = LearnedFile(prompts, content)
     wanted = learned.engine_settings(device, precision, model=model, weights=weights)
     dataset = load_dataset(images or (), labels=labels, labels_format=labels_format, data=data, split=split)
     dataset = learned.take_dataset(dataset)
-    initial = initial or prompts.with_name(INITIAL_NAME)
-    job = RefineJob(dataset, learned, content, initial, wanted, training, settings, overlay, mask_mode, max_pixels)
+    if cams is None:
+        initial = initial or prompts.with_name(INITIAL_NAME)
+    given = GivenCams(cams, form)
+    job = RefineJob(
+        dataset, learned, content, initial, given, wanted, training, settings, overlay, mask_mode, max_pixels
+    )
     code = EXIT_ITEMS_FAILED if dataset.problems else 0
     raise typer.Exit(max(code, _refine(job, out, tuple(images or ()), overwrite=overwrite, as_json=as_json)))
+
+
+@dataclass(frozen=True)
+class GivenCams:
+    """CAMs to fit the generator to.
+
+    Attributes:
+        folder: Where they are; None: there are none.
+        form: What the command line says about them.
+    """
+
+    folder: Path | None
+    form: "CamForm"
 
 
 @dataclass(frozen=True)
@@ -159,7 +192,8 @@ class RefineJob:
         dataset: What was recognised, with the classes of the prompts.
         learned: The file of the prompts.
         prompts: What it holds.
-        initial: File of the initial weights.
+        initial: File of the initial weights; None where CAMs are given.
+        cams: CAMs in their place.
         engine: The CLIP to load.
         training: How to train.
         settings: How CAMs are made.
@@ -171,7 +205,8 @@ class RefineJob:
     dataset: "Dataset"
     learned: LearnedFile
     prompts: PromptSet
-    initial: Path
+    initial: Path | None
+    cams: GivenCams
     engine: EngineSettings
     training: GeneratorSettings
     settings: CamSettings
@@ -183,8 +218,13 @@ class RefineJob:
 def _refine(job: RefineJob, out: Path, images: tuple[Path, ...], *, overwrite: bool, as_json: bool) -> int:
     dataset = job.dataset
     engine = job.learned.load_engine(job.engine)
-    from semples_cli.steps.refine_cams import generator_path, refine_cams
+    from semples_cli.steps.mapped_images import given_cams
+    from semples_cli.steps.refine_cams import fitted_folder, generator_path, refine_cams
 
+    given = job.cams
+    source = None
+    if given.folder is not None:
+        source = given_cams(given.folder, dataset.samples, dataset.class_set, given.form, say)
     with progress_bar("refine") as progress:  # steps of the training first, then images
         summary = refine_cams(
             dataset.samples,
@@ -195,6 +235,7 @@ def _refine(job: RefineJob, out: Path, images: tuple[Path, ...], *, overwrite: b
             out,
             job.training,
             job.settings,
+            cams=source,
             inputs=images,
             skipped=[(sample_id, NO_LABEL) for sample_id in dataset.unlabelled],
             overwrite=overwrite,
@@ -206,6 +247,9 @@ def _refine(job: RefineJob, out: Path, images: tuple[Path, ...], *, overwrite: b
             note=say,
         )
     code = report_summary(summary, "masks")
+    if source is not None:
+        say(f"masks of the fit alone, to compare with: {fitted_folder(out)}")
     if as_json:
-        print_json({**result_json(dataset, summary, out), "generator": str(generator_path(out))})
+        fitted = {} if source is None else {"fitted": str(fitted_folder(out))}
+        print_json({**result_json(dataset, summary, out), "generator": str(generator_path(out)), **fitted})
     return code

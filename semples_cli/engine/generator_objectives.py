@@ -21,6 +21,9 @@ from semples_cli.engine.training_batches import ViewBatch
 from semples_cli.functional.losses import pull_loss, push_loss, refinement_loss, similarity
 from semples_cli.functional.regions import cut_regions, region_maps, sharpen_maps
 
+EPSILON = 1e-4
+"""Maps are kept this far from 0 and 1 before a logarithm."""
+
 
 class Objective(Protocol):
     """A loss of named terms, each a mean over items, so that parts of a batch add up to the whole exactly.
@@ -70,6 +73,46 @@ class ClassificationObjective:
             name: functional.multilabel_soft_margin_loss(logit, targets)
             for name, logit in logits.items()
             if logit is not None
+        }
+
+
+class FittingObjective:
+    """Binary cross-entropy against given maps as soft targets: of the class logits of every patch, and of the maps.
+
+    What follows the logits alone says which patches belong to the class, absent classes included; the stretched fine
+    maps are what masks are cut from. The mean over images is one of means, so that no image counts for its classes.
+
+    Attributes:
+        weights: 1 for 'present' and 'absent' (logits of the classes in an image, and of all others) and for 'fine'.
+    """
+
+    def __init__(self, engine: ClipEngine, epsilon: float) -> None:
+        """ε of the min-max of the fine maps."""
+        self.weights: Mapping[str, float] = {"present": 1.0, "absent": 1.0, "fine": 1.0}
+        self._device = engine.device
+        self._epsilon = epsilon
+
+    def num_items(self, batch: ViewBatch) -> int:
+        """Images."""
+        return len(batch.class_indices)
+
+    def terms(self, generator: MaskGenerator, batch: ViewBatch) -> dict[str, torch.Tensor]:
+        """See `Objective`; every image has a class."""
+        rows, slots, classes, columns = (each.to(self._device) for each in _pairs(batch.class_indices))
+        targets = torch.cat(batch.maps).to(self._device)
+        maps = generator.class_maps(batch.pixels.to(self._device), columns, batch.drop_path)
+        fine = region_maps(maps.fine[rows, slots], (targets.shape[-2], targets.shape[-1]), self._epsilon)
+        coarse = functional.adaptive_avg_pool2d(targets, (maps.coarse.shape[-2], maps.coarse.shape[-1]))
+        present = functional.binary_cross_entropy_with_logits(maps.coarse[rows, classes], coarse, reduction="none")
+        stretched = functional.binary_cross_entropy(fine.clamp(EPSILON, 1 - EPSILON), targets, reduction="none")
+        absent = torch.ones(maps.coarse.shape[:2], device=self._device)
+        absent[rows, classes] = 0
+        nothing = functional.softplus(maps.coarse).mean((-2, -1)) * absent
+        share = 1 / torch.bincount(rows, minlength=len(batch.class_indices))[rows] / len(batch.class_indices)
+        return {
+            "present": (present.mean((-2, -1)) * share).sum(),
+            "absent": (nothing.sum(1) / absent.sum(1).clamp(min=1)).mean(),
+            "fine": (stretched.mean((-2, -1)) * share).sum(),
         }
 
 

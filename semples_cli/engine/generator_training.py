@@ -1,13 +1,20 @@
-"""The three trainings of the mask generator: initial weights, segment-label matching (a), refinement (c)."""
+"""The trainings of the mask generator: initial weights or a fit to given maps, matching (a), refinement (c)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
 from semples_cli.config import GeneratorSettings
+from semples_cli.engine.background_regions import MappedImages
 from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.clip import ClipEngine
-from semples_cli.engine.generator_objectives import BackgroundTexts, ClassificationObjective, RegionObjective
+from semples_cli.engine.generator_objectives import (
+    BackgroundTexts,
+    ClassificationObjective,
+    FittingObjective,
+    RegionObjective,
+)
 from semples_cli.engine.generators.protocol import MaskGenerator
 from semples_cli.engine.training_batches import LabelledImages, ViewBatches
 from semples_cli.engine.training_loop import Curves, Training
@@ -102,6 +109,36 @@ def train_refined(
         EngineError: Not even one image fits into the device's memory.
     """
     return _train_regions(generator, images, prompt_names, settings.for_refinement(), checkpoint, progress, texts)
+
+
+def train_fitted(
+    generator: MaskGenerator,
+    images: MappedImages,
+    settings: GeneratorSettings,
+    checkpoint: Checkpoint,
+    progress: Progress,
+) -> Curves:
+    """Fit a generator to given maps in place, in place of initial weights by classification.
+
+    Args:
+        generator: All of its own network is trained.
+        images: Images with their maps, which are soft targets.
+        settings: Schedule and views; the views are not augmented otherwise, for the maps would not follow.
+        checkpoint: For an interrupted training.
+        progress: Called with (steps done, steps).
+
+    Returns:
+        The terms 'present', 'absent' and 'fine' and their sum 'loss' of every step.
+
+    Raises:
+        DataError: No image can be read.
+        EngineError: Not even one image fits into the device's memory.
+    """
+    plain = replace(settings, rand_augment="", erasing=0.0, drop_path=0.0)
+    objective = FittingObjective(generator.engine, settings.region_epsilon)
+    labelled = [i for i, indices in enumerate(images.class_indices) if indices]
+    training = Training(generator, objective, plain, settings.initial_learning_rate)
+    return training.run(ViewBatches(generator.engine, images, labelled, plain), checkpoint, progress)
 
 
 def encode_labels(engine: ClipEngine, prompt_names: Sequence[str]) -> torch.Tensor:

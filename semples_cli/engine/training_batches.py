@@ -13,10 +13,11 @@ import torch
 
 from semples_cli.config import GeneratorSettings
 from semples_cli.engine.augmentation import erase, rand_augment
+from semples_cli.engine.background_regions import MappedImages
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.preprocess import to_pixels
 from semples_cli.engine.tower_features import DropPath
-from semples_cli.engine.views import random_view
+from semples_cli.engine.views import Crop, cut_image, cut_maps, random_crop
 
 Image = npt.NDArray[np.uint8]
 
@@ -42,15 +43,17 @@ class ViewBatch:
         pixels: (B, 3, S, S) float32, normalised, on the CPU.
         class_indices: Class indices 1..F of each.
         drop_path: What the generator's own tower passes over in this step; None: nothing.
+        maps: The same part of the maps that came with the images, (K, S, S) float32 each; () where none came.
     """
 
     pixels: torch.Tensor
     class_indices: tuple[tuple[int, ...], ...]
     drop_path: DropPath | None = None
+    maps: tuple[torch.Tensor, ...] = ()
 
     def part(self, start: int, stop: int) -> "ViewBatch":
         """Images `start` to `stop` of it."""
-        return ViewBatch(self.pixels[start:stop], self.class_indices[start:stop], self.drop_path)
+        return ViewBatch(self.pixels[start:stop], self.class_indices[start:stop], self.drop_path, self.maps[start:stop])
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,13 @@ class ViewBatches:
 
     Attributes:
         engine: Whose input size and normalisation the views have.
-        images: The images.
+        images: The images, or images with maps.
         chosen: Numbers of the images that take part.
         settings: Epochs, batch size, crop scale, augmentation and seed.
     """
 
     engine: ClipEngine
-    images: LabelledImages
+    images: LabelledImages | MappedImages
     chosen: Sequence[int]
     settings: GeneratorSettings
 
@@ -94,20 +97,27 @@ class ViewBatches:
         epoch, place = divmod(step, self._steps_an_epoch)
         settings, side = self.settings, self.engine.image_size
         order = np.random.default_rng((settings.seed, epoch)).permutation(len(self.chosen))
-        pixels, classes = [], []
+        pixels, classes, maps = [], [], []
         for position in order[place * settings.batch_size : (place + 1) * settings.batch_size].tolist():
             i = self.chosen[position]
-            image = self.images.read(i)
-            if image is None:
+            loaded = self.images.read(i)
+            if loaded is None:
                 continue
-            pixels.append(self._view(image, np.random.default_rng((settings.seed, epoch, i))))
+            image, maps_of_image = loaded if isinstance(loaded, tuple) else (loaded, None)
+            rng = np.random.default_rng((settings.seed, epoch, i))
+            crop = random_crop((image.shape[0], image.shape[1]), settings.crop_scale, rng)
+            pixels.append(self._view(image, crop, rng))
             classes.append(self.images.class_indices[i])
-        return ViewBatch(torch.stack(pixels) if pixels else torch.empty(0, 3, side, side), tuple(classes))
+            if maps_of_image is not None:
+                whole = torch.from_numpy(maps_of_image)
+                maps.append(cut_maps(whole, (image.shape[0], image.shape[1]), side, crop))
+        stacked = torch.stack(pixels) if pixels else torch.empty(0, 3, side, side)
+        return ViewBatch(stacked, tuple(classes), maps=tuple(maps))
 
-    def _view(self, image: Image, rng: np.random.Generator) -> torch.Tensor:
-        """A random view of an image: (3, S, S) float32, normalised."""
+    def _view(self, image: Image, crop: Crop, rng: np.random.Generator) -> torch.Tensor:
+        """A view of an image: (3, S, S) float32, normalised."""
         settings, preprocess, side = self.settings, self.engine.preprocess, self.engine.image_size
-        view = random_view(image, side, settings.crop_scale, rng)
+        view = cut_image(image, side, crop)
         if settings.rand_augment:
             view = rand_augment(view, settings.rand_augment, preprocess.mean, rng)
         pixels = to_pixels(view, (side, side), preprocess.mean, preprocess.std)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from semples_cli.artifacts.run_folder import RunFolder, check_same_run, class_record, read_run_record
 from semples_cli.artifacts.run_lock import lock_run
@@ -10,7 +11,9 @@ from semples_cli.config import CamSettings, GeneratorSettings
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.generator_cams import GeneratorCams
+from semples_cli.errors import SettingsError
 from semples_cli.steps.cam_record import Note
+from semples_cli.steps.cam_source import CamSource
 from semples_cli.steps.generator_weights import load_generator
 from semples_cli.steps.make_cams import check_cams, make_cams
 from semples_cli.steps.train_generator import train_generator
@@ -18,6 +21,7 @@ from semples_cli.types import ClassSet, Progress, PromptSet, RunSummary, Sample
 
 COMMAND = "refine"
 GENERATOR_NAME = "generator.safetensors"
+FITTED_NAME = "generator_fitted.safetensors"
 
 DEFAULT_SETTINGS = GeneratorSettings()
 DEFAULT_CAM_SETTINGS = CamSettings(affinity_layers="none")
@@ -28,16 +32,27 @@ def generator_path(out: Path) -> Path:
     return RunFolder(out).hidden / GENERATOR_NAME
 
 
+def fitted_path(out: Path) -> Path:
+    """Where it keeps the weights that were fitted to given CAMs."""
+    return RunFolder(out).hidden / FITTED_NAME
+
+
+def fitted_folder(out: Path) -> Path:
+    """The run folder of the masks that the fit alone gives."""
+    return out.with_name(f"{out.name}-fitted")
+
+
 def refine_cams(
     samples: Sequence[Sample],
     class_set: ClassSet,
     engine: ClipEngine,
     prompts: PromptSet,
-    initial: Path,
+    initial: Path | None,
     out: Path,
     settings: GeneratorSettings = DEFAULT_SETTINGS,
     cam_settings: CamSettings = DEFAULT_CAM_SETTINGS,
     *,
+    cams: CamSource | None = None,
     inputs: Sequence[Path] = (),
     skipped: Sequence[tuple[str, str]] = (),
     overwrite: bool = False,
@@ -57,10 +72,12 @@ def refine_cams(
         class_set: The classes, those of prompts and initial weights.
         engine: The CLIP that those belong to.
         prompts: Learned background prompts.
-        initial: File of the generator's initial weights.
+        initial: File of the generator's initial weights; None where `cams` are given.
         out: Run folder to write.
         settings: How to train.
         cam_settings: How CAMs are made of the trained generator: size, scales, flips, background score, batch size.
+        cams: Maps of these images, made elsewhere perhaps: a clip_head is fitted to them first, and refined from there.
+            What the fit alone gives is the run folder `<out>-fitted`, so that the gain of the refinement can be seen.
         inputs: Image files and folders as they were given.
         skipped: (id, reason) of images that are left out on purpose, for the manifest.
         overwrite: Do everything again.
@@ -78,41 +95,42 @@ def refine_cams(
         SemplesError: Nothing can be done: `out` belongs to another run or holds the images, prompts or initial weights
             belong to another CLIP or other classes, there is nothing to train on, or memory is too small.
     """
+    if (initial is None) == (cams is None):
+        msg = "refinement starts from initial weights or from a fit to CAMs: give one of the two"
+        raise SettingsError(msg)
     check_cams(samples, class_set, out, inputs, mask_mode)
-    run = RunFolder(out)
-    with closing(lock_run(run.lock)):
-        if not overwrite:
-            check_same_run(read_run_record(out), {"command": COMMAND, "classes": class_record(class_set)})
-        path = generator_path(out)
-        train_generator(
-            "refined",
+    shared: dict[str, Any] = {"overwrite": overwrite, "max_pixels": max_pixels, "note": note}
+
+    def train(stage: str, path: Path, **options: Any) -> None:  # of train_generator
+        run = RunFolder(out)
+        with closing(lock_run(run.lock)):
+            if not overwrite:
+                check_same_run(read_run_record(out), {"command": COMMAND, "classes": class_record(class_set)})
+            options |= {"progress": training_progress, **shared}
+            train_generator(stage, samples, class_set, engine, path, settings, **options)
+
+    def make(path: Path, folder: Path, command: str) -> RunSummary:
+        generator, weights = load_generator(path, engine, class_set)
+        return make_cams(
             samples,
             class_set,
             engine,
-            path,
-            settings,
-            initial=initial,
-            prompts=prompts,
-            overwrite=overwrite,
-            max_pixels=max_pixels,
-            progress=training_progress,
-            note=note,
+            folder,
+            cam_settings,
+            generator=GeneratorCams(engine, generator, class_set, cam_settings, weights.record),
+            command=command,
+            inputs=inputs,
+            skipped=skipped,
+            overlays=overlays,
+            mask_mode=mask_mode,
+            progress=progress,
+            **shared,
         )
-    generator, weights = load_generator(path, engine, class_set)
-    return make_cams(
-        samples,
-        class_set,
-        engine,
-        out,
-        cam_settings,
-        generator=GeneratorCams(engine, generator, class_set, cam_settings, weights.record),
-        command=COMMAND,
-        inputs=inputs,
-        skipped=skipped,
-        overwrite=overwrite,
-        overlays=overlays,
-        mask_mode=mask_mode,
-        max_pixels=max_pixels,
-        progress=progress,
-        note=note,
-    )
+
+    if cams is not None:
+        initial, fitted = fitted_path(out), fitted_folder(out)
+        check_cams(samples, class_set, fitted, inputs, mask_mode)
+        train("fitted", initial, cams=cams)
+        make(initial, fitted, "cams")
+    train("refined", generator_path(out), initial=initial, prompts=prompts)
+    return make(generator_path(out), out, COMMAND)

@@ -17,6 +17,8 @@ from semples_cli.steps.generator_weights import load_generator
 from semples_cli.types import ClassSet
 
 SCRATCH, TIMM = "scratch", "timm"
+# Stages that follow from no other.
+FIRST_STAGES = ("initial", "fitted")
 
 
 def begin_generator(
@@ -100,7 +102,7 @@ def take_initial(given: Path, out: Path, engine: ClipEngine, class_set: ClassSet
 
 
 def _check_initial(path: Path, weights: GeneratorWeights) -> None:
-    if weights.stage != "initial":
+    if weights.stage not in FIRST_STAGES:
         msg = f"{path}: these are the weights of stage {weights.stage!r}; give those of 'initial'"
         raise SettingsError(msg)
 

@@ -8,19 +8,22 @@ from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.artifacts.generator_file import STAGES, GeneratorWeights, read_generator, write_generator
 from semples_cli.config import GeneratorSettings
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
+from semples_cli.engine.background_regions import MappedImages
 from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.generator_objectives import BackgroundTexts
-from semples_cli.engine.generator_training import train_initial, train_matching, train_refined
+from semples_cli.engine.generator_training import train_fitted, train_initial, train_matching, train_refined
 from semples_cli.engine.generators.protocol import MaskGenerator
 from semples_cli.engine.training_batches import LabelledImages
 from semples_cli.engine.training_loop import Curves
 from semples_cli.errors import ArtifactError, SettingsError
 from semples_cli.steps.background_texts import prompt_texts, text_facts, word_texts
 from semples_cli.steps.cam_record import Note
+from semples_cli.steps.cam_source import CamSource
 from semples_cli.steps.generator_weights import pack_generator
+from semples_cli.steps.mapped_images import mapped_images
 from semples_cli.steps.progress import tqdm_progress
-from semples_cli.steps.start_generator import begin_generator, continue_generator
+from semples_cli.steps.start_generator import FIRST_STAGES, begin_generator, continue_generator
 from semples_cli.steps.training_images import training_fingerprint, training_images
 from semples_cli.types import ClassSet, Progress, PromptSet, Sample
 
@@ -35,6 +38,7 @@ _REGIONS = ("learning_rate", "lambda_b", "similarity", "region_epsilon", "region
 # What each stage reads and its result depends on; the micro-batch moves the last bits only.
 _STAGE_SETTINGS = {
     "initial": (*_ALL, "initial_learning_rate"),
+    "fitted": (*_ALL, "initial_learning_rate", "region_epsilon"),
     "matched": (*_ALL, *_REGIONS),
     "refined": (*_ALL, *_REGIONS, "lambda_r", "refine_batch_size"),
 }
@@ -49,6 +53,7 @@ def train_generator(
     settings: GeneratorSettings = DEFAULT_SETTINGS,
     *,
     initial: Path | None = None,
+    cams: CamSource | None = None,
     start: str | Path | None = None,
     prompts: PromptSet | None = None,
     background_words: Sequence[str] = (),
@@ -57,7 +62,7 @@ def train_generator(
     progress: Progress | None = None,
     note: Note | None = None,
 ) -> GeneratorWeights:
-    """Train a stage: 'initial', 'matched' (a) or 'refined' (c).
+    """Train a stage: 'initial' or, to given maps, 'fitted'; then 'matched' (a) or 'refined' (c).
 
     An interrupted training goes on where its state beside `out` was last written; a finished one of the same settings,
     classes, images and model is kept.
@@ -69,10 +74,11 @@ def train_generator(
         engine: A built CLIP.
         out: The file to write, `….safetensors`.
         settings: How to train.
-        initial: File of the initial weights, which 'matched' and 'refined' start from; its kind, ViT and fusion count
-            and not those of the settings.
-        start: What 'initial' starts from, for the generator 'weaktr'; see `begin_generator`. A whole WeakTr is taken
-            over as it is.
+        initial: File of the initial or fitted weights, which 'matched' and 'refined' start from; its kind, ViT and
+            fusion count, and not those of the settings.
+        cams: The maps that 'fitted' is fitted to.
+        start: What 'initial' and 'fitted' start from, for the generator 'weaktr'; see `begin_generator`. A whole WeakTr
+            is taken over as it is.
         prompts: Learned background prompts, for 'refined'.
         background_words: Hand-written words in their place, the same for all classes.
         overwrite: Train again whatever lies there.
@@ -90,13 +96,15 @@ def train_generator(
         EngineError: Not even one image fits into memory.
     """
     note = note or _ignore
-    _check_stage(stage, initial, prompts, background_words)
+    _check_stage(stage, initial, cams, prompts, background_words)
     whole = False
     if initial is None:
         generator, facts, whole = begin_generator(engine, class_set, settings, start)
     else:
         generator, settings, facts = continue_generator(engine, class_set, settings, initial)
     texts = None
+    if cams is not None:
+        facts["cams"] = cams.fingerprint(sample.id for sample in samples)
     if stage == "refined":
         facts |= text_facts(prompts, background_words)
         texts = _background_texts(engine, class_set, prompts, background_words)
@@ -113,7 +121,11 @@ def train_generator(
         if whole:
             note(f"{start}: a whole WeakTr, taken over as it is; nothing is trained")
         else:
-            images = training_images(samples, note, max_pixels=max_pixels)
+            images = (
+                training_images(samples, note, max_pixels=max_pixels)
+                if cams is None
+                else mapped_images(samples, cams, max_pixels, note)
+            )
             progress = progress or tqdm_progress(f"generator, {stage}")
             curves = _train(stage, generator, images, class_set, texts, settings, checkpoint, progress)
             _say_damped(curves, settings, note)
@@ -127,12 +139,19 @@ def _ignore(sentence: str) -> None:
     del sentence
 
 
-def _check_stage(stage: str, initial: Path | None, prompts: PromptSet | None, words: Sequence[str]) -> None:
+def _check_stage(
+    stage: str, initial: Path | None, cams: CamSource | None, prompts: PromptSet | None, words: Sequence[str]
+) -> None:
     if stage not in STAGES:
         msg = f"stage {stage!r}: choose one of {', '.join(STAGES)}"
         raise SettingsError(msg)
-    if (initial is None) != (stage == "initial"):
-        msg = f"stage {stage!r}: 'initial' starts from nothing, the others need the file of the initial weights"
+    if (initial is None) != (stage in FIRST_STAGES):
+        msg = (
+            f"stage {stage!r}: {' and '.join(map(repr, FIRST_STAGES))} start from nothing, the others need the file of "
+        )
+        raise SettingsError(msg + "the initial weights")
+    if (cams is not None) != (stage == "fitted"):
+        msg = f"stage {stage!r}: 'fitted' needs CAMs, the others none"
         raise SettingsError(msg)
     given = (prompts is not None) + bool(words)
     if given != (stage == "refined"):
@@ -175,13 +194,15 @@ def _say_damped(curves: Curves, settings: GeneratorSettings, note: Note) -> None
 def _train(
     stage: str,
     generator: MaskGenerator,
-    images: LabelledImages,
+    images: LabelledImages | MappedImages,
     class_set: ClassSet,
     texts: BackgroundTexts | None,
     settings: GeneratorSettings,
     checkpoint: Checkpoint,
     progress: Progress,
 ) -> Curves:
+    if isinstance(images, MappedImages):
+        return train_fitted(generator, images, settings, checkpoint, progress)
     if stage == "initial":
         return train_initial(generator, images, settings, checkpoint, progress)
     if texts is None:

@@ -86,7 +86,7 @@ def rewrite(path, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"stage": "best"}, "stage 'best': it is one of initial, matched, refined"),
+        ({"stage": "best"}, "stage 'best': it is one of initial, fitted, matched, refined"),
         ({"stage": None}, "does not say its 'stage'"),
         ({"fingerprint": None}, "does not say its 'fingerprint'"),
         ({"quick_gelu": "maybe"}, "does not say its 'maybe'"),

@@ -63,14 +63,19 @@ def refine(folder, clip_dir):
     return run
 
 
-def test_the_example_of_the_help_runs(folder, clip_dir):
+def test_the_examples_of_the_help_run(folder, clip_dir):
     shown = CliRunner().invoke(app, ["refine", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
-    (example,) = re.findall(r"Example: semples (refine .*?)\s*$", shown.stdout, re.MULTILINE)
-    done = CliRunner().invoke(app, [*example.split(), "--weights", str(clip_dir), *SMALL])
-    assert done.exit_code == 0, done.stderr
-    assert done.stdout == ""
-    assert set(find_masks(folder / "refined")) == set(PHOTOS)
-    assert read_run_record(folder / "refined")["command"] == "refine"
+    examples = re.findall(r"Example: semples (refine .*?)\s*$", shown.stdout, re.MULTILINE)
+    assert len(examples) == 2
+    seeds = ["cams", "images", "--weights", str(clip_dir), "--classes", "classes.txt", "--out", "cams"]
+    (folder / "classes.txt").write_text("\n".join(CLASS_SET.names) + "\n")
+    assert CliRunner().invoke(app, [*seeds, *SMALL[:-2]]).exit_code == 0
+    for example in examples:
+        done = CliRunner().invoke(app, [*example.split(), "--weights", str(clip_dir), *SMALL])
+        assert done.exit_code == 0, done.stderr
+        assert done.stdout == ""
+        assert set(find_masks(folder / "refined")) == set(PHOTOS)
+        assert read_run_record(folder / "refined")["command"] == "refine"
 
 
 def test_maps_that_epsilon_damps_are_said_with_the_option_that_helps(refine):
@@ -152,7 +157,6 @@ def test_initial_weights_may_lie_elsewhere(refine, folder):
         (["--lambda-r", "-1"], 2, "lambda_b and lambda_r: 0 or more"),
         (["--region-epsilon", "-1"], 2, "region epsilon -1.0: 0 or more"),
         (["--model", "ViT-L-14"], 2, "leave --model out"),
-        (["--preset", "coco14"], 2, "give the preset that it was trained with"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(refine, folder, args, code, message):
@@ -195,3 +199,35 @@ def test_a_broken_image_is_listed_and_ends_with_3(refine, folder):
     assert done.exit_code == 3
     assert "failed: one:" in done.stderr
     assert set(find_masks(folder / "out")) == set(PHOTOS) - {"one"}
+
+
+def test_cams_of_another_project_take_the_place_of_initial_weights(refine, folder):
+    """CLIP-ES's form: a pickled dict of class numbers from 0 and maps at the size of the image."""
+    (folder / "foreign").mkdir()
+    for name, ((height, width), names) in PHOTOS.items():
+        path = folder / f"foreign/{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        keys = np.array(sorted(CLASS_SET.index_of(each) - 1 for each in names), np.int64)
+        maps = np.random.default_rng(len(name)).random((len(keys), height, width)).astype(np.float32)
+        if len(keys):
+            np.save(path, {"keys": keys, "attn_highres": maps}, allow_pickle=True)
+    (folder / "generator_initial.safetensors").unlink()  # it is not needed
+    done = refine("images", "--cams", "foreign", "--out", "refined", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert "keys counted from 0" in done.stderr
+    assert "masks of the fit alone, to compare with: refined-fitted" in done.stderr
+    result = json.loads(done.stdout)
+    assert result["fitted"] == "refined-fitted"
+    assert set(find_masks(folder / "refined-fitted")) == set(find_masks(folder / "refined")) == set(PHOTOS)
+
+
+def test_options_about_cams_need_cams_and_cams_go_without_initial_weights(refine, folder, clip_dir):
+    done = refine("images", "--cams-numbering", "1", "--out", "refined")
+    assert done.exit_code == 2
+    assert "give CAMs by --cams" in done.stderr
+    samples = ["cams", "images", "--weights", str(clip_dir), "--classes", "classes.txt", "--out", "cams", *SMALL[:-2]]
+    (folder / "classes.txt").write_text("\n".join(CLASS_SET.names) + "\n")
+    assert CliRunner().invoke(app, samples).exit_code == 0
+    done = refine("images", "--cams", "cams", "--init", "generator_initial.safetensors", "--out", "refined")
+    assert done.exit_code == 2
+    assert "give one of the two" in done.stderr

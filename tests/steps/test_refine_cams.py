@@ -18,8 +18,9 @@ from semples_cli.engine.generator_cams import GeneratorCams
 from semples_cli.errors import ArtifactError, SettingsError
 from semples_cli.steps.generator_weights import load_generator
 from semples_cli.steps.make_cams import make_cams
+from semples_cli.steps.mapped_images import given_cams
 from semples_cli.steps.progress import silent
-from semples_cli.steps.refine_cams import refine_cams
+from semples_cli.steps.refine_cams import fitted_folder, fitted_path, refine_cams
 from semples_cli.steps.train_generator import train_generator
 from semples_cli.types import ClassSet
 
@@ -31,7 +32,9 @@ def refine(photos, clip_engine, tmp_path):
     initial = tmp_path / "initial.safetensors"
     train_generator("initial", samples_of(photos), CLASS_SET, clip_engine, initial, SETTINGS, progress=silent)
 
-    def run(settings=SETTINGS, cam_settings=CAMS, class_set=CLASS_SET, prompts=None, out=None, **options):
+    def run(
+        settings=SETTINGS, cam_settings=CAMS, class_set=CLASS_SET, prompts=None, out=None, initial=initial, **options
+    ):
         options = {"progress": silent, "training_progress": silent, **options}
         return refine_cams(
             samples_of(photos),
@@ -145,3 +148,41 @@ def test_a_broken_image_fails_and_the_rest_is_done(refine):
     summary = refine()
     assert [sample_id for sample_id, _ in summary.failed] == ["one"]
     assert summary.written == len(PHOTOS) - 1
+
+
+def test_a_fit_to_given_cams_takes_the_place_of_initial_weights(refine, photos, clip_engine, tmp_path):
+    make_cams(samples_of(photos), CLASS_SET, clip_engine, tmp_path / "seeds", CAMS, progress=silent)
+    notes = []
+    cams = given_cams(tmp_path / "seeds", samples_of(photos), CLASS_SET)
+    summary = refine(initial=None, cams=cams, note=notes.append)
+    assert summary.failed == ()
+    assert fitted_folder(refine.out) == tmp_path / "refined-fitted"
+    assert set(find_masks(refine.out)) == set(find_masks(tmp_path / "refined-fitted")) == set(PHOTOS)
+    fitted, refined = read_generator(fitted_path(refine.out)), read_generator(refine.weights)
+    assert (fitted.kind, fitted.stage, refined.stage) == ("clip_head", "fitted", "refined")
+    assert set(fitted.curves) == {"present", "absent", "fine", "loss"}
+    assert fitted.sha256 != refined.sha256
+    recorded = read_run_record(tmp_path / "refined-fitted")["generator"]
+    assert (recorded["stage"], recorded["weights_sha256"]) == ("fitted", fitted.sha256)
+    before = fitted_path(refine.out).stat().st_mtime_ns, refine.weights.stat().st_mtime_ns
+    assert refine(initial=None, cams=cams).resumed == len(PHOTOS)
+    assert before == (fitted_path(refine.out).stat().st_mtime_ns, refine.weights.stat().st_mtime_ns)
+
+
+def test_other_cams_are_fitted_anew(refine, photos, clip_engine, tmp_path):
+    for name, settings in (("one", CAMS), ("two", replace(CAMS, template="{}"))):
+        make_cams(samples_of(photos), CLASS_SET, clip_engine, tmp_path / name, settings, progress=silent)
+    hashes = set()
+    for name in ("one", "two"):
+        refine(initial=None, cams=given_cams(tmp_path / name, samples_of(photos), CLASS_SET))
+        hashes.add(read_generator(fitted_path(refine.out)).sha256)
+    assert len(hashes) == 2
+
+
+@pytest.mark.parametrize("options", [{"initial": None}, {"cams": "both"}])
+def test_one_start_is_needed_and_one_alone(refine, options, photos, clip_engine, tmp_path):
+    if "cams" in options:
+        make_cams(samples_of(photos), CLASS_SET, clip_engine, tmp_path / "seeds", CAMS, progress=silent)
+        options = {"cams": given_cams(tmp_path / "seeds", samples_of(photos), CLASS_SET)}
+    with pytest.raises(SettingsError, match="from initial weights or from a fit to CAMs: give one of the two"):
+        refine(**options)

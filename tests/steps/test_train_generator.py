@@ -235,8 +235,8 @@ def test_maps_that_epsilon_damps_are_said(train, epsilon, said):
 @pytest.mark.parametrize(
     ("stage", "options", "message"),
     [
-        ("best", {}, "choose one of initial, matched, refined"),
-        ("initial", {"initial": "x"}, "'initial' starts from nothing"),
+        ("best", {}, "choose one of initial, fitted, matched, refined"),
+        ("initial", {"initial": "x"}, "'initial' and 'fitted' start from nothing"),
         ("matched", {"initial": None}, "the others need the file of the initial weights"),
         ("refined", {}, "'refined' needs prompts or words"),
         ("refined", {"prompts": "x", "background_words": ("sea",)}, "with 2 kinds of background texts"),
