@@ -2,7 +2,7 @@
 
 import os
 import pickle
-import re
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -57,17 +57,59 @@ class TestNpyFile:
             read_npy_dict(path)
         assert not (tmp_path / "made").exists()
 
-    def test_torch_tensors_as_irn_writes_them_are_refused_and_the_cure_works(self, tmp_path):
-        path = tmp_path / "a.npy"
-        np.save(path, {"keys": torch.tensor([4, 1]), "cam": torch.tensor(GRID), "high_res": MAPS})
-        with pytest.raises(DataError, match=r"refused, it holds torch tensors \(torch\._utils") as refused:
-            read_npy_dict(path)
-        cure = re.search(r"np\.save\(path, .*\)$", str(refused.value)).group()
-        exec(cure, {"np": np, "path": path})
+    @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+    @pytest.mark.parametrize("strided", [torch.tensor(GRID), torch.tensor(np.stack([GRID, GRID]))[1:].half()[0]])
+    def test_torch_tensors_as_irn_writes_them(self, tmp_path, protocol, strided):
+        content = {"keys": torch.tensor([4, 1]), "cam": strided, "high_res": MAPS}
+        path = save_pickled(tmp_path / "a.npy", pickle.dumps(as_object(content), protocol))
         found = read_foreign(path, "irn", None)
         assert found.keys == (4, 1)
         np.testing.assert_array_equal(found.maps, MAPS)
-        np.testing.assert_array_equal(read_foreign(path, "irn", "cam").maps, GRID)
+        np.testing.assert_array_equal(read_foreign(path, "irn", "cam").maps, strided.float().numpy())
+
+    def test_a_tensor_that_is_a_transposed_part_of_another(self, tmp_path):
+        whole = torch.arange(24.0).reshape(4, 2, 3)
+        path = tmp_path / "a.npy"
+        np.save(path, {"keys": np.array([0, 3]), "cam": whole[1:3].transpose(1, 2)})
+        np.testing.assert_array_equal(read_foreign(path, "irn", None).maps, whole[1:3].transpose(1, 2).numpy())
+
+    @pytest.mark.parametrize("cut", [b"\x80\x02", b"FloatStorage"])
+    def test_damaged_tensors_are_refused(self, tmp_path, cut):
+        pickled = pickle.dumps(as_object({"keys": np.array([0]), "cam": torch.zeros(1, 2, 2)}), 3)
+        assert cut in pickled
+        path = save_pickled(tmp_path / "a.npy", pickled[:-300] + pickled[-300:].replace(cut, b"?" * len(cut)))
+        with pytest.raises(DataError, match=r"a\.npy: "):
+            read_npy_dict(path)
+
+    @pytest.mark.parametrize(
+        ("offset", "shape", "strides"), [(0, (9, 9), (9, 1)), (-1, (2,), (1,)), (0, (2,), (-1,)), (0, (99,), (0,))]
+    )
+    def test_a_tensor_reaches_no_further_than_its_numbers(self, tmp_path, offset, shape, strides):
+        storage = torch.zeros(4).storage()
+
+        class Forged:
+            def __reduce__(self):
+                return torch._utils._rebuild_tensor_v2, (storage, offset, shape, strides, False, OrderedDict())
+
+        path = save_pickled(tmp_path / "a.npy", pickle.dumps(as_object({"keys": np.array([0]), "cam": Forged()}), 3))
+        with pytest.raises(DataError, match="torch tensor that"):
+            read_npy_dict(path)
+
+    def test_code_inside_a_tensor_is_not_run(self, tmp_path):
+        """The numbers of a tensor are a pickle of their own, which torch reads."""
+
+        class Forged:
+            def __reduce__(self):
+                return torch.storage._load_from_bytes, (call(os.mkdir, str(tmp_path / "made")),)
+
+        class Tensor:
+            def __reduce__(self):
+                return torch._utils._rebuild_tensor_v2, (Forged(), 0, (1,), (1,), False, OrderedDict())
+
+        path = save_pickled(tmp_path / "a.npy", pickle.dumps(as_object({"keys": np.array([0]), "cam": Tensor()}), 3))
+        with pytest.raises(DataError, match="a torch tensor that cannot be read"):
+            read_npy_dict(path)
+        assert not (tmp_path / "made").exists()
 
     @pytest.mark.parametrize("length", [0, 5, 40, 100, 129, 300, -1])
     def test_a_truncated_file_is_named_with_its_cure(self, tmp_path, length):

@@ -77,7 +77,7 @@ def test_a_plain_dict_needs_no_array_around_it():
         (builtins.getattr, ("a", "b"), "builtins.getattr"),
         (np.load, ("x.npy",), "numpy.load"),
         (np.zeros, ((2,),), "numpy.*zeros"),
-        (collections.OrderedDict, (), "collections.OrderedDict"),
+        (collections.Counter, (), "collections.Counter"),
     ],
 )
 def test_every_other_name_is_forbidden_and_said(function, arguments, name):

@@ -1,4 +1,4 @@
-"""Reads a pickle of plain numpy arrays without running anything in it.
+"""Reads a pickle of plain numpy arrays, or torch tensors, without running anything in it.
 
 A pickle is a program: it names functions, and unpickling calls them. Here every name that it may use stands for a
 small class of ours that only takes note of what it was given; no function of numpy, or of anything else, is within
@@ -8,6 +8,7 @@ its reach. The arrays are made after the pickle has ended, from bytes whose numb
 import io
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -136,6 +137,47 @@ class _Bytes(_Piece):
         return text.encode("latin1")
 
 
+class _Storage(_Piece):
+    """torch's _load_from_bytes: the numbers of a tensor, as torch.save wrote them."""
+
+    __slots__ = ("raw",)
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+
+
+class _Hooks(_Piece):
+    """collections.OrderedDict, empty: a tensor's hooks, of which there are none."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        """Nothing is taken."""
+
+
+class _Tensor(_Array):
+    """torch's _rebuild_tensor_v2: IRN and CLIMS keep tensors among their arrays. torch reads them, weights only."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
+    ) -> None:
+        import torch
+
+        try:
+            with warnings.catch_warnings(action="ignore"):  # storages that know their type are on their way out
+                numbers = torch.load(io.BytesIO(storage.raw), map_location="cpu", weights_only=True)
+                flat = torch.empty(0, dtype=numbers.dtype).set_(numbers)
+            tensor = flat.as_strided(shape, strides, offset)
+        except Exception as error:  # torch raises anything where its bytes are damaged
+            msg = f"it holds a torch tensor that cannot be read ({type(error).__name__})"
+            raise pickle.UnpicklingError(msg) from None
+        if tensor.numel() > flat.numel():
+            _refuse("a torch tensor that is larger than its numbers")
+        self.value = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+
+
 _NAMES: Mapping[tuple[str, str], type[_Piece]] = {
     ("numpy", "ndarray"): _ArrayType,
     ("numpy", "dtype"): _Type,
@@ -146,6 +188,9 @@ _NAMES: Mapping[tuple[str, str], type[_Piece]] = {
     ("numpy.core.numeric", "_frombuffer"): _FromBuffer,
     ("numpy._core.numeric", "_frombuffer"): _FromBuffer,
     ("_codecs", "encode"): _Bytes,
+    ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
+    ("torch.storage", "_load_from_bytes"): _Storage,
+    ("collections", "OrderedDict"): _Hooks,
 }
 
 
