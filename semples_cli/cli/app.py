@@ -7,6 +7,7 @@ import typer
 from semples_cli import __version__
 from semples_cli.cli.cams import cams_cli
 from semples_cli.cli.crf import crf_cli
+from semples_cli.cli.data import data_app
 from semples_cli.cli.demo import demo_cli
 from semples_cli.cli.demo_data import demo_data_cli
 from semples_cli.cli.evaluate import evaluate_cli
@@ -55,5 +56,6 @@ app.command("crf")(crf_cli)
 app.command("evaluate")(evaluate_cli)
 app.command("export")(export_cli)
 app.add_typer(prompts_app, name="prompts")
+app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 app.command("train-demo-clip", hidden=True)(train_demo_clip_cli)

@@ -115,7 +115,9 @@ LabelsOption = Annotated[
 ]
 LabelsFormatOption = Annotated[
     str,
-    typer.Option(help="auto, list-csv, onehot-csv, headerless-csv, class-folders.", rich_help_panel=LABEL_PANEL),
+    typer.Option(
+        help="auto, list-csv, onehot-csv, headerless-csv, coco-json, class-folders.", rich_help_panel=LABEL_PANEL
+    ),
 ]
 LabelOption = Annotated[
     str | None, typer.Option(help="What is in every image: boat, or boat,person.", rich_help_panel=LABEL_PANEL)
@@ -130,11 +132,13 @@ ClassesOption = Annotated[
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option(help="VOC devkit, or a folder of images and labels, in place of IMAGES.", rich_help_panel=LABEL_PANEL),
+    typer.Option(
+        help="VOC devkit, COCO, or a folder of images and labels, in place of IMAGES.", rich_help_panel=LABEL_PANEL
+    ),
 ]
 SplitOption = Annotated[
     str | None,
-    typer.Option(help="Split of the devkit; without it train_aug, else train.", rich_help_panel=LABEL_PANEL),
+    typer.Option(help="Split of devkit or COCO; without it train_aug, else train.", rich_help_panel=LABEL_PANEL),
 ]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first N images.", rich_help_panel=LABEL_PANEL)]
 StrictOption = Annotated[

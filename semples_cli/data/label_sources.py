@@ -1,11 +1,13 @@
-"""Finds images and the labels that go with them: named by an option, beside the images, or in a VOC devkit."""
+"""Finds images and the labels that go with them: named by an option, beside the images, in a VOC devkit or COCO."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from semples_cli.data.class_list import read_class_list
+from semples_cli.data.coco import find_coco, find_coco_split
 from semples_cli.data.image_folder import ImageFile, find_images
+from semples_cli.data.labels import coco_json
 from semples_cli.data.labels.class_folders import fits_class_folders, read_class_folders
 from semples_cli.data.labels.recognise import AUTO, CLASS_FOLDERS, read_labels
 from semples_cli.data.labels.table import LabelRow, LabelTable, Problem
@@ -64,10 +66,10 @@ def find_labelled(
     """Find the images and their labels.
 
     Args:
-        inputs: Images and folders; one folder may be a VOC devkit, hold one, or be its JPEGImages.
+        inputs: Images and folders; one folder may be a VOC devkit, hold one, or be its JPEGImages, or be COCO's.
         labels: Label file, or folder of class folders; None: looked for.
         labels_format: 'auto', or the format of the labels.
-        split: Split of the devkit.
+        split: Split of devkit or COCO.
         class_set: Known classes.
 
     Raises:
@@ -77,14 +79,26 @@ def find_labelled(
     devkit = _devkit(inputs, whole=labels is not None and split is None)
     if devkit is not None:
         return _find_in_devkit(devkit, labels, labels_format, split, class_set)
+    coco = find_coco(inputs[0]) if len(inputs) == 1 and inputs[0].is_dir() else None
+    if coco is not None and labels is None:
+        return _find_in_coco(coco, split, class_set)
     if split is not None:
         msg = (
-            f"--split {split}: only a VOC devkit has splits, and {inputs[0]} is none (no {IMAGES} folder); leave it out"
+            f"--split {split}: only a VOC devkit or a COCO folder has splits, and {inputs[0]} is none (no {IMAGES} and "
+            "no annotations/instances_….json); leave it out"
         )
         raise SettingsError(msg)
     images = find_images(inputs)
     table = _find_table(inputs, images, labels, labels_format, class_set)
     return Labelled(images, table, class_set)
+
+
+def _find_in_coco(coco: Path, split: str | None, class_set: ClassSet | None) -> Labelled:
+    found = find_coco_split(coco, split)
+    images = find_images([found.images])
+    table = read_labels(found.annotations, coco_json.NAME, class_set)
+    note = f"{coco}: COCO layout, split {found.name}, {len(images)} images"
+    return Labelled(images, table, class_set, notes=(note,))
 
 
 def _check_known(name: str, class_set: ClassSet | None) -> None:

@@ -186,7 +186,7 @@ def test_colliding_images_are_refused_before_anything(images):
         ({}, "neither images nor --data were given"),
         ({"images": [Path("images")], "data": Path("images")}, "both images and --data were given"),
         ({"images": [Path("images")], "labels_format": "xml"}, "choose one of auto, list-csv"),
-        ({"images": [Path("images")], "split": "train"}, "only a VOC devkit has splits.*leave it out"),
+        ({"images": [Path("images")], "split": "train"}, "only a VOC devkit or a COCO folder has splits.*leave it out"),
         ({"data": Path("images"), "label": "cat"}, "does not go with --labels, --data or --split; leave one out"),
         ({"images": [Path("images")], "label": "cat", "labels": Path("x.csv")}, "--label .* does not go with"),
         ({"images": [Path("images")], "label": "cat", "split": "train"}, "--label .* does not go with"),

@@ -360,7 +360,7 @@ def test_an_unknown_format_names_the_choices(labels):
         SettingsError, match="--labels-format 'csv': choose one of auto, list-csv, onehot-csv, headerless"
     ):
         labels("a.jpg,cat\n", "csv")
-    assert LABEL_FORMATS == ("auto", "list-csv", "onehot-csv", "headerless-csv", "class-folders")
+    assert LABEL_FORMATS == ("auto", "list-csv", "onehot-csv", "headerless-csv", "coco-json", "class-folders")
 
 
 def test_a_header_alone_has_no_rows(labels):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from semples_cli.data.image_folder import find_images
-from semples_cli.data.labels import class_folders, headerless_csv, list_csv, onehot_csv
+from semples_cli.data.labels import class_folders, coco_json, headerless_csv, list_csv, onehot_csv
 from semples_cli.data.labels.csv_lines import CsvLine, read_csv_lines
 from semples_cli.data.labels.table import LabelTable
 from semples_cli.errors import DataError, SettingsError
@@ -21,7 +21,7 @@ CSV_FORMATS: dict[str, tuple[_Fits, _Read]] = {
     onehot_csv.NAME: (onehot_csv.fits_onehot_csv, onehot_csv.read_onehot_csv),
     headerless_csv.NAME: (headerless_csv.fits_headerless_csv, headerless_csv.read_headerless_csv),
 }
-LABEL_FORMATS = (AUTO, *CSV_FORMATS, CLASS_FOLDERS)
+LABEL_FORMATS = (AUTO, *CSV_FORMATS, coco_json.NAME, CLASS_FOLDERS)
 
 
 def check_labels_format(labels_format: str) -> None:
@@ -54,6 +54,8 @@ def read_labels(path: Path, labels_format: str = AUTO, class_set: ClassSet | Non
         what = "a folder" if path.is_dir() else "no folder"
         msg = f"{path} is {what}, which does not go with --labels-format {labels_format}; leave one of the two out"
         raise SettingsError(msg)
+    if labels_format == coco_json.NAME or (labels_format == AUTO and path.suffix.lower() == coco_json.SUFFIX):
+        return coco_json.read_coco_json(path, class_set)
     lines = read_csv_lines(path)
     chosen = _recognise(path, lines, class_set) if labels_format == AUTO else labels_format
     return CSV_FORMATS[chosen][1](path, lines, class_set)
