@@ -33,18 +33,7 @@ ROWS = {"seeds": "seeds", "refined": "refined", "crf": "crf", GROUND_TRUTH: "wor
 """What is trained on, and where it lies in the folder of a demo."""
 
 VAL_OFFSET = 100
-OPTIONS = (
-    "--arch",
-    "lraspp_mobilenet_v3_large",
-    "--size",
-    "128",
-    "--epochs",
-    "30",
-    "--batch-size",
-    "8",
-    "--lr",
-    "3e-3",
-)
+OPTIONS = ("--arch=lraspp_mobilenet_v3_large", "--size=64", "--epochs=80", "--batch-size=16", "--lr=6e-3")
 
 
 @dataclass(frozen=True)

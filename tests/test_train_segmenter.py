@@ -496,7 +496,7 @@ def test_shares_are_taken_within_a_seed(benchmark):
 
 def test_one_run_of_the_benchmark_is_one_training_on_these_masks(benchmark, example, monkeypatch):
     out, _ = example
-    monkeypatch.setattr(benchmark, "OPTIONS", ("--size", "32", "--epochs", "1"))
+    monkeypatch.setattr(benchmark, "OPTIONS", ("--size=32", "--epochs=1"))
     run = benchmark.Training(1, 0, 0, 0.9, 8, "crf")
     made = benchmark.train(None, run, out / "demo", out / "val")
     stages = json.loads((out / "demo" / "report.json").read_text())["stages"]

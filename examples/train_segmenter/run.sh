@@ -7,8 +7,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 out=${1:-segmenter-out}
 num_images=${2:-200}
-epochs=${3:-30}
-size=${4:-128}
+epochs=${3:-80}
+size=${4:-64}
 
 # Masks of every stage for the images of one world, and another world to validate on. A second run keeps what is there.
 semples demo --seed 1 --num-images "$num_images" --out "$out/demo" >&2
