@@ -33,7 +33,13 @@ from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.generator_cams import GeneratorCams
 from semples_cli.engine.generator_objectives import BackgroundTexts
-from semples_cli.engine.generator_training import encode_labels, train_initial, train_matching, train_refined
+from semples_cli.engine.generator_training import (
+    encode_labels,
+    train_fitted,
+    train_initial,
+    train_matching,
+    train_refined,
+)
 from semples_cli.engine.generators.clip_head import ClipGenerator, build_clip_head
 from semples_cli.engine.generators.protocol import MaskGenerator
 from semples_cli.engine.generators.weaktr import WeakTrGenerator, build_weaktr
@@ -106,6 +112,21 @@ class World:
             else:
                 train_refined(*arguments, texts, settings, checkpoint, silent)
             return generator
+
+    def train_on(self, generator: MaskGenerator, settings: GeneratorSettings) -> MaskGenerator:
+        """Initial weights from those that a generator has."""
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = Checkpoint(Path(folder) / "state", "initial", every=10**9)
+            train_initial(generator, self.labelled, settings, checkpoint, silent)
+        return generator
+
+    def fit(self, maps: Maps, settings: GeneratorSettings) -> MaskGenerator:
+        """A generator fitted to maps."""
+        generator = self._fresh(settings)
+        images = MappedImages(self.present, lambda i: (self.images[i], maps[i]))
+        with tempfile.TemporaryDirectory() as folder:
+            train_fitted(generator, images, settings, Checkpoint(Path(folder) / "state", "f", every=10**9), silent)
+        return generator
 
     def _fresh(self, settings: GeneratorSettings) -> MaskGenerator:
         if settings.kind == "weaktr":

@@ -15,6 +15,7 @@ from semples_cli.data.images import DEFAULT_MAX_PIXELS
 ENGINE_DEFAULTS = EngineSettings()
 DEFAULTS = GeneratorSettings()
 PANEL = "Training"
+WEAKTR_LEARNING_RATE = 5e-4
 
 GeneratorOption = Annotated[
     str,
@@ -147,6 +148,3 @@ def initial_settings(preset: str, generator: str) -> GeneratorSettings:
         return settings
     settings = replace(settings, kind=generator, initial_learning_rate=WEAKTR_LEARNING_RATE)
     return settings if preset == "own" else replace(settings, residual=0.0)
-
-
-WEAKTR_LEARNING_RATE = 5e-4
