@@ -1,7 +1,7 @@
 """Trains a segmentation network of torchvision on masks, such as pseudo masks, and validates on held-out ground truth.
 
 Pixels whose mask is 255 do not count in the loss, pixels whose ground truth is 255 not in the figures. The network of
-the last step is validated, once: ground truth chooses nothing. Writes model.pt and, last, metrics.json.
+the last step is validated, once: ground truth chooses no step. Writes model.pt and, last, metrics.json.
 """
 
 import argparse
