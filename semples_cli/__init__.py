@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from semples_cli.engine.build import build_engine
     from semples_cli.steps.apply_crf import apply_crf
     from semples_cli.steps.evaluate_masks import evaluate_cams, evaluate_masks
+    from semples_cli.steps.export_cams import export_cams
     from semples_cli.steps.learn_prompts import learn_prompts
     from semples_cli.steps.make_cams import make_cams
+    from semples_cli.steps.make_coco_masks import make_coco_masks
     from semples_cli.steps.refine_cams import refine_cams
     from semples_cli.steps.run_pipeline import run_pipeline
     from semples_cli.steps.train_generator import train_generator
@@ -35,9 +37,11 @@ __all__ = [
     "build_engine",
     "evaluate_cams",
     "evaluate_masks",
+    "export_cams",
     "learn_prompts",
     "load_dataset",
     "make_cams",
+    "make_coco_masks",
     "refine_cams",
     "run_pipeline",
     "train_generator",
@@ -48,9 +52,11 @@ _HOMES = {
     "build_engine": "semples_cli.engine.build",
     "evaluate_cams": "semples_cli.steps.evaluate_masks",
     "evaluate_masks": "semples_cli.steps.evaluate_masks",
+    "export_cams": "semples_cli.steps.export_cams",
     "learn_prompts": "semples_cli.steps.learn_prompts",
     "load_dataset": "semples_cli.data.dataset",
     "make_cams": "semples_cli.steps.make_cams",
+    "make_coco_masks": "semples_cli.steps.make_coco_masks",
     "refine_cams": "semples_cli.steps.refine_cams",
     "run_pipeline": "semples_cli.steps.run_pipeline",
     "train_generator": "semples_cli.steps.train_generator",
