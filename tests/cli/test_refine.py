@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from foreign_files import clip_es, irn, save, weaktr
 from small_world import PHOTOS
 from typer.testing import CliRunner
 
 from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.artifacts.generator_file import read_generator
-from semples_cli.artifacts.mask_png import find_masks
+from semples_cli.artifacts.mask_png import find_masks, write_mask
 from semples_cli.artifacts.prompts_file import write_prompts
 from semples_cli.artifacts.run_folder import read_run_record
 from semples_cli.cli.app import app
@@ -201,20 +202,47 @@ def test_a_broken_image_is_listed_and_ends_with_3(refine, folder):
     assert set(find_masks(folder / "out")) == set(PHOTOS) - {"one"}
 
 
-def test_cams_of_another_project_take_the_place_of_initial_weights(refine, folder):
-    """CLIP-ES's form: a pickled dict of class numbers from 0 and maps at the size of the image."""
-    (folder / "foreign").mkdir()
+def write_foreign(folder, form):
+    """CAMs of the photos as a project writes them; `keys` count from 0."""
     for name, ((height, width), names) in PHOTOS.items():
-        path = folder / f"foreign/{name}.npy"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        keys = np.array(sorted(CLASS_SET.index_of(each) - 1 for each in names), np.int64)
+        keys = [CLASS_SET.index_of(each) - 1 for each in names]
+        if not keys and form != "png":
+            continue
         maps = np.random.default_rng(len(name)).random((len(keys), height, width)).astype(np.float32)
-        if len(keys):
-            np.save(path, {"keys": keys, "attn_highres": maps}, allow_pickle=True)
+        path = folder / f"{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if form == "clip-es":
+            save(path, clip_es(keys, maps))
+        elif form == "irn":
+            save(path, irn(keys, maps[:, ::4, ::4], maps))
+        elif form == "weaktr":
+            save(path, weaktr(keys, maps))
+        elif form == "npz":
+            np.savez(path.with_suffix(".npz"), scores=maps, class_indices=np.array(keys, np.int64))
+        else:
+            mask = np.zeros((height, width), np.uint8)
+            for slot, key in enumerate(keys):
+                mask[:, slot::4] = key + 1
+            write_mask(path.with_suffix(".png"), mask)
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("clip-es", "keys counted from 0"),
+        ("irn", "keys counted from 0"),
+        ("weaktr", "keys counted from 0"),
+        ("npz", "keys counted from 0"),
+        ("png", "read as masks"),
+    ],
+)
+def test_cams_of_another_project_take_the_place_of_initial_weights(refine, folder, form, said):
+    write_foreign(folder / "foreign", form)
     (folder / "generator_initial.safetensors").unlink()  # it is not needed
-    done = refine("images", "--cams", "foreign", "--out", "refined", "--json")
+    numbering = ["--cams-numbering", "0"] if form == "npz" else []
+    done = refine("images", "--cams", "foreign", *numbering, "--out", "refined", "--json")
     assert done.exit_code == 0, done.stderr
-    assert "keys counted from 0" in done.stderr
+    assert said in done.stderr
     assert "masks of the fit alone, to compare with: refined-fitted" in done.stderr
     result = json.loads(done.stdout)
     assert result["fitted"] == "refined-fitted"
