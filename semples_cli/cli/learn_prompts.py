@@ -33,6 +33,10 @@ from semples_cli.types import Progress, PromptSet
 CAM_DEFAULTS = CamSettings()
 ENGINE_DEFAULTS = EngineSettings()
 PROMPT_PANEL = "Prompts"
+InitOption = Annotated[
+    Path | None,
+    typer.Option(help="Initial weights of `semples train-generator`, in place of training some here."),
+]
 MinImagesOption = Annotated[
     int | None,
     typer.Option(
@@ -59,10 +63,7 @@ def learn_prompts_cli(
     cams_format: CamsFormatOption = DEFAULT_FORMAT,
     cams_numbering: CamsNumberingOption = None,
     cams_map: CamsMapOption = None,
-    init: Annotated[
-        Path | None,
-        typer.Option(help="Initial weights of `semples train-generator`, in place of training some here."),
-    ] = None,
+    init: InitOption = None,
     labels: options.LabelsOption = None,
     labels_format: options.LabelsFormatOption = "auto",
     classes: options.ClassesOption = None,

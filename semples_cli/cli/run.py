@@ -18,7 +18,7 @@ from semples_cli.cli.console import (
     report_summary,
     say,
 )
-from semples_cli.cli.learn_prompts import MinImagesOption
+from semples_cli.cli.learn_prompts import InitOption, MinImagesOption
 from semples_cli.cli.loading import load_engine, take_stock
 from semples_cli.cli.refine import RegionEpsilonOption
 from semples_cli.config import DEFAULT_BACKGROUND_SCORE, CamSettings, EngineSettings
@@ -67,6 +67,7 @@ def run_cli(
     ] = None,
     background_score: options.BackgroundScoreOption = DEFAULT_BACKGROUND_SCORE,
     min_images: MinImagesOption = None,
+    init: InitOption = None,
     region_epsilon: RegionEpsilonOption = None,
     workers: Annotated[
         int | None,
@@ -122,6 +123,7 @@ def run_cli(
             engine,
             out,
             settings,
+            init=init,
             inputs=tuple(images or ()),
             skipped=[(sample_id, NO_LABEL) for sample_id in dataset.unlabelled],
             workers=workers,

@@ -58,6 +58,7 @@ class _Pipeline:
     engine: ClipEngine
     out: Path
     settings: PipelineSettings
+    init: Path | None
     inputs: Sequence[Path]
     skipped: Sequence[tuple[str, str]]
     workers: int | None
@@ -79,6 +80,7 @@ def run_pipeline(
     out: Path,
     settings: PipelineSettings = DEFAULT_SETTINGS,
     *,
+    init: Path | None = None,
     inputs: Sequence[Path] = (),
     skipped: Sequence[tuple[str, str]] = (),
     workers: int | None = None,
@@ -101,6 +103,7 @@ def run_pipeline(
         engine: A built CLIP.
         out: Folder to write.
         settings: How the stages run; see `pipeline_settings`.
+        init: Initial weights of a mask generator, such as of `train_generator`; None: a clip_head is trained.
         inputs: Image files and folders as they were given.
         skipped: (id, reason) of images that are left out on purpose, for the manifests.
         workers: Processes of the CRF; None: one for each core.
@@ -124,6 +127,7 @@ def run_pipeline(
         engine,
         out,
         settings,
+        init,
         inputs,
         skipped,
         workers,
@@ -163,6 +167,7 @@ def _learn(run: _Pipeline) -> PipelineStage:
         run.engine,
         path,
         run.settings.prompts,
+        init=run.init,
         generator_settings=run.settings.generator,
         cam_settings=replace(run.settings.cams, affinity_layers="none"),
         overwrite=run.overwrite,

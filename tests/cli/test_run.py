@@ -228,3 +228,15 @@ def test_prompts_that_do_not_fit_into_the_clip_are_refused_before_training(folde
     assert done.exit_code == 2
     assert "prompt" in done.stderr
     assert not list(folder.rglob("*.safetensors"))
+
+
+def test_all_stages_go_on_from_initial_weights_that_are_given(run, folder, long_clip_dir):
+    vit = ["--vit", "small_patch4_64", "--start", "scratch", "--epochs", "1", "--weights", str(long_clip_dir)]
+    done = CliRunner().invoke(app, ["train-generator", "images", "--out", "weaktr.safetensors", *vit, *SMALL[:4]])
+    assert done.exit_code == 0, done.stderr
+    done = run("images", "--init", "weaktr.safetensors", "--out", "run")
+    assert done.exit_code == 0, done.stderr
+    given, initial = folder / "weaktr.safetensors", folder / "run/generator_initial.safetensors"
+    assert initial.read_bytes() == given.read_bytes()
+    assert read_generator(folder / "run/refined/.semples/generator.safetensors").kind == "weaktr"
+    assert set(find_masks(folder / "run/crf")) == set(PHOTOS)
