@@ -9,6 +9,9 @@ from rich.table import Table
 from semples_cli.cli.console import error_border, print_json, print_table, say
 from semples_cli.config import DEFAULT_MODEL, DEFAULT_WEIGHTS
 
+# Stands for a tag: the weights that timm has for a ViT of `semples train-generator`.
+TIMM = "timm"
+
 models_app = typer.Typer(help="Find, download and convert CLIP weights.", no_args_is_help=True)
 
 
@@ -37,12 +40,21 @@ def list_cli(
 @error_border
 def pull_cli(
     model: Annotated[str, typer.Option(help="Architecture; see `semples models list`.")] = DEFAULT_MODEL,
-    weights: Annotated[str, typer.Option(help="Tag of the pretrained weights.")] = DEFAULT_WEIGHTS,
+    weights: Annotated[
+        str, typer.Option(help="Tag of the pretrained weights; timm: of a ViT for WeakTr.")
+    ] = DEFAULT_WEIGHTS,
 ) -> None:
     """Download pretrained weights into the Hugging Face cache; later commands need no network.
 
     Example: semples models pull --model ViT-B-16 --weights openai
+
+    Example: semples models pull --model deit_small_patch16_224 --weights timm
     """
+    if weights == TIMM:
+        from semples_cli.engine.vit_weights import pull_vit
+
+        typer.echo(pull_vit(model))
+        return
     from semples_cli.engine.build import pull_model
 
     typer.echo(pull_model(model, weights))

@@ -5,7 +5,7 @@ import hashlib
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,19 @@ def pull_weights(model: str, tag: str, tag_config: Mapping[str, Any]) -> Path:
     if path := find_cached(tag_config):
         return path
     repo, names = hub_files(tag_config)
+    try:
+        return download(repo, names)
+    except EngineError as error:
+        msg = f"weights {tag!r} of {model} not downloaded: {error}; {_how_to_bring(repo, names[0], tag_config)}"
+        raise EngineError(msg) from None
+
+
+def download(repo: str, names: Sequence[str]) -> Path:
+    """Download the first of these files that a repository of the hub has, into the Hugging Face cache.
+
+    Raises:
+        EngineError: The hub cannot be reached or has none of them; the message is the cause alone.
+    """
     cause = _cannot_reach(huggingface_hub.constants.ENDPOINT)
     for name in names if cause is None else ():
         try:
@@ -104,8 +117,7 @@ def pull_weights(model: str, tag: str, tag_config: Mapping[str, Any]) -> Path:
             cause = f"{name}: {type(error).__name__}: {_first_line(error)}"
             if not isinstance(error, EntryNotFoundError):  # only a name that is not there is worth trying another
                 break
-    msg = f"weights {tag!r} of {model} not downloaded: {cause}; {_how_to_bring(repo, names[0], tag_config)}"
-    raise EngineError(msg)
+    raise EngineError(cause or f"{repo} has nothing to offer")
 
 
 def hash_file(path: Path) -> str:

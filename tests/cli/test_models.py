@@ -142,3 +142,26 @@ def test_nothing_heavy_is_imported_for_the_help():
     assert "torch" not in modules
     assert "open_clip" not in modules
     assert "timm" not in modules
+
+
+def test_pull_of_a_vit_for_weaktr(monkeypatch):
+    asked = []
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *names: None)
+    monkeypatch.setattr("semples_cli.engine.vit_weights.download", lambda *names: asked.append(names) or "/cache/deit")
+    result = run("pull --model deit_small_patch16_224 --weights timm")
+    assert (result.exit_code, result.stdout) == (0, "/cache/deit\n")
+    assert asked == [("timm/deit_small_patch16_224.fb_in1k", ("model.safetensors",))]
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *names: "/cache/here")
+    assert run("pull --model deit_tiny_patch16_224 --weights timm").stdout == "/cache/here\n"
+    assert len(asked) == 1
+
+
+def test_pull_of_a_vit_without_a_network_or_weights(no_hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *names: None)
+    result = run("pull --model deit_small_patch16_224 --weights timm")
+    assert result.exit_code == 1
+    assert "not downloaded" in result.stderr
+    assert "resolve/main/model.safetensors and give `--start PATH`" in " ".join(result.stderr.split())
+    result = run("pull --model small_patch4_64 --weights timm")
+    assert result.exit_code == 1
+    assert "no pretrained weights of small_patch4_64" in result.stderr
