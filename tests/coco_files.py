@@ -6,8 +6,12 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-# Ids as in COCO: not contiguous.
-CATEGORIES = [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}, {"id": 9, "name": "boat"}]
+from semples_cli.data.class_list import read_class_list
+
+# Ids as in COCO: 80 of 1 to 90. Not in their order here, for a file need not be.
+IDS = [number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
+NAMES = dict(zip(IDS, read_class_list("coco14").names, strict=True))
+CATEGORIES = [{"id": number, "name": NAMES[number], "supercategory": "any"} for number in reversed(IDS)]
 SIZE = (12, 16)  # height, width
 
 
@@ -26,13 +30,13 @@ def rle(region, compressed=True):
     return {"size": list(region.shape), "counts": counts if flat[0] == 0 else [0, *counts]}
 
 
-def annotation(image, category, segmentation, crowd=0, area=1.0):
+def annotation(image, category, segmentation, crowd=0):
     return {
         "image_id": image,
         "category_id": category,
         "segmentation": segmentation,
         "iscrowd": crowd,
-        "area": area,
+        "area": 1.0,
         "bbox": [0, 0, 1, 1],
     }
 

@@ -16,6 +16,10 @@ data_app = typer.Typer(help="Prepare datasets.", no_args_is_help=True)
 def coco_masks_cli(
     annotations: Annotated[Path, typer.Argument(help="Instances JSON, such as instances_val2014.json.")],
     out: options.OutOption,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Only the images in this folder, which must be of the size that was annotated."),
+    ] = None,
     classes: options.ClassesOption = None,
     crowd: Annotated[
         str,
@@ -43,6 +47,7 @@ def coco_masks_cli(
             annotations,
             out,
             class_set,
+            images=images,
             crowd=crowd,
             limit=limit,
             mask_mode=mask_mode,

@@ -1,14 +1,14 @@
 """Reads COCO instances JSON, and the folder layout that COCO comes in."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from semples_cli.data.class_list import read_class_list
 from semples_cli.errors import DataError
-from semples_cli.types import ClassSet
+from semples_cli.types import BACKGROUND, ClassSet
 
 ANNOTATIONS = "annotations"
 PREFIX = "instances_"
@@ -18,7 +18,7 @@ _IMAGE_FOLDERS = ("", "images")
 _CURE = "bring a file such as instances_train2014.json unchanged"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Shape:
     """One annotated region.
 
@@ -26,16 +26,14 @@ class Shape:
         category: Its category id.
         segmentation: Polygons as lists of x, y, …, or RLE as a dict of size and counts; None: a box alone.
         is_crowd: Whether it stands for a crowd that nobody told apart.
-        area: In pixels.
     """
 
     category: int
     segmentation: Any
     is_crowd: bool
-    area: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CocoImage:
     """One image of the file.
 
@@ -87,51 +85,79 @@ def read_instances(path: Path) -> Instances:
         path: The file. Reading takes about three times its size in memory, of all of COCO 2014 train 1 GB.
 
     Raises:
-        DataError: The file is missing, damaged, of another kind, or names images or categories that it does not list.
+        DataError: The file is missing, damaged, of another kind, lists something twice, or names images or categories
+            that it does not list.
     """
     document = _load(path)
     try:
-        listed = {int(each["id"]): str(each["name"]).strip() for each in document["categories"]}
-        images = {int(each["id"]): each for each in document["images"]}
-        shapes: dict[int, list[Shape]] = {number: [] for number in images}
-        for number, each in enumerate(document["annotations"]):
-            category, image = int(each["category_id"]), int(each["image_id"])
-            if category not in listed or image not in images:
-                missing = f"category {category}" if category not in listed else f"image {image}"
-                msg = f"{path}: annotation {number} is of {missing}, which the file does not list; {_CURE}"
-                raise DataError(msg)
-            crowd, area = bool(each.get("iscrowd", 0)), float(each.get("area") or 0)
-            shapes[image].append(Shape(category, each.get("segmentation"), crowd, area))
-        found = tuple(
-            CocoImage(
-                _safe_name(path, str(each["file_name"])),
-                (int(each["height"]), int(each["width"])),
-                tuple(shapes[number]),
-            )
-            for number, each in images.items()
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        categories = [(int(each["id"]), str(each["name"]).strip()) for each in document["categories"]]
+        _check_unique(path, "categories", "id", (number for number, _ in categories))
+        images = [(int(each["id"]), _safe_name(path, each["file_name"]), _size(each)) for each in document["images"]]
+        _check_unique(path, "images", "id", (number for number, _, _ in images))
+        _check_unique(path, "images", "file_name", (name for _, name, _ in images))
+        shapes = _shapes_by_image(path, document["annotations"], dict(categories), [number for number, _, _ in images])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"{error} is missing somewhere" if isinstance(error, KeyError) else str(error)
         msg = f"{path}: no COCO instances ({reason}); {_CURE}"
         raise DataError(msg) from None
-    return Instances(path, dict(sorted(listed.items())), found)
+    if not images:
+        msg = f"{path}: it lists no images; {_CURE}"
+        raise DataError(msg)
+    found = tuple(CocoImage(name, size, tuple(shapes[number])) for number, name, size in images)
+    return Instances(path, dict(sorted(categories)), found)
+
+
+def _size(image: Mapping[str, Any]) -> tuple[int, int]:
+    return int(image["height"]), int(image["width"])
+
+
+def _shapes_by_image(
+    path: Path, annotations: Iterable[Mapping[str, Any]], categories: Mapping[int, str], images: Iterable[int]
+) -> dict[int, list[Shape]]:
+    shapes: dict[int, list[Shape]] = {number: [] for number in images}
+    for number, each in enumerate(annotations):
+        category, image = int(each["category_id"]), int(each["image_id"])
+        if category not in categories or image not in shapes:
+            missing = f"category {category}" if category not in categories else f"image {image}"
+            msg = f"{path}: annotation {number} is of {missing}, which the file does not list; {_CURE}"
+            raise DataError(msg)
+        shapes[image].append(Shape(category, each.get("segmentation"), bool(each.get("iscrowd", 0))))
+    return shapes
+
+
+def _check_unique(path: Path, what: str, key: str, values: Iterable[Hashable]) -> None:
+    """Files that were merged by hand use an id twice, and then nobody can tell whose the annotations are."""
+    seen: set[Hashable] = set()
+    for value in values:
+        if value in seen:
+            msg = f"{path}: two {what} have the {key} {value!r}; give them different ones, or remove one"
+            raise DataError(msg)
+        seen.add(value)
 
 
 def category_order(instances: Instances) -> ClassSet:
-    """The classes of a file: the order of the built-in list where it has all names, else that of the category ids.
+    """The classes of a file: the built-in list where the names are just COCO's 80, else by category id.
 
     Raises:
-        DataError: Two categories share a name, or there are none, or too many for a mask.
+        DataError: Two categories share a name, one is called background, or there are none, or too many for a mask.
     """
     names = tuple(instances.categories.values())
-    built_in = read_class_list("coco14")
-    if names and set(names) <= set(built_in.names) and len(set(names)) == len(names):
-        return built_in
+    if (classes := coco_classes(names)) is not None:
+        return classes
+    if BACKGROUND in names:
+        msg = f"{instances.source}: background is always class 0; remove the category {BACKGROUND!r} from the file"
+        raise DataError(msg)
     try:
         return ClassSet(names)
     except DataError as error:
         msg = f"{instances.source}: {error}"
         raise DataError(msg) from None
+
+
+def coco_classes(names: Collection[str]) -> ClassSet | None:
+    """The built-in list, which has words for CLIP, where these names are COCO's 80; None where they are not."""
+    built_in = read_class_list("coco14")
+    return built_in if sorted(names) == sorted(built_in.names) else None
 
 
 def find_coco(folder: Path) -> Path | None:
@@ -165,11 +191,11 @@ def find_coco_split(folder: Path, split: str | None) -> CocoSplit:
     raise DataError(msg)
 
 
-def _safe_name(path: Path, name: str) -> str:
+def _safe_name(path: Path, name: object) -> str:
     """Masks are written under this name, so it must not lead out of their folder."""
-    parts = PurePosixPath(name.replace("\\", "/")).parts
+    parts = PurePosixPath(name.replace("\\", "/")).parts if isinstance(name, str) else ()
     if not parts or parts[0] == "/" or ".." in parts:
-        msg = f"{path}: an image is called {name!r}, which leads out of its folder; correct the file"
+        msg = f"{path}: an image is called {name!r}, which leads out of its folder or is no name; correct the file"
         raise DataError(msg)
     return "/".join(parts)
 
@@ -181,7 +207,7 @@ def _load(path: Path) -> dict[str, Any]:
     except OSError as error:
         msg = f"{path}: cannot be read ({error.strerror}); correct the path"
         raise DataError(msg) from None
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError; brackets without end
         msg = f"{path}: not JSON ({error}); copy it again, or {_CURE}"
         raise DataError(msg) from None
     if not isinstance(document, dict):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semples_cli.data.class_list import read_class_list
-from semples_cli.data.coco import find_coco, find_coco_split
+from semples_cli.data.coco import coco_classes, find_coco, find_coco_split
 from semples_cli.data.image_folder import ImageFile, find_images
 from semples_cli.data.labels import coco_json
 from semples_cli.data.labels.class_folders import fits_class_folders, read_class_folders
@@ -90,7 +90,7 @@ def find_labelled(
         raise SettingsError(msg)
     images = find_images(inputs)
     table = _find_table(inputs, images, labels, labels_format, class_set)
-    return Labelled(images, table, class_set)
+    return Labelled(images, table, class_set or _coco_order(table))
 
 
 def _find_in_coco(coco: Path, split: str | None, class_set: ClassSet | None) -> Labelled:
@@ -98,7 +98,12 @@ def _find_in_coco(coco: Path, split: str | None, class_set: ClassSet | None) -> 
     images = find_images([found.images])
     table = read_labels(found.annotations, coco_json.NAME, class_set)
     note = f"{coco}: COCO layout, split {found.name}, {len(images)} images"
-    return Labelled(images, table, class_set, notes=(note,))
+    return Labelled(images, table, class_set or _coco_order(table), notes=(note,))
+
+
+def _coco_order(table: LabelTable) -> ClassSet | None:
+    """COCO's own classes, with their words for CLIP, if the labels are of an instances JSON that has just those."""
+    return coco_classes(table.class_names or ()) if table.source.suffix.lower() == coco_json.SUFFIX else None
 
 
 def _check_known(name: str, class_set: ClassSet | None) -> None:

@@ -38,9 +38,20 @@ def test_json_and_a_region_that_fails(run, tmp_path):
     assert "correct the file" in done.stderr
 
 
+def test_the_images_that_are_there(run, tmp_path):
+    for image in sorted((tmp_path / "val2014").iterdir())[1:]:
+        image.unlink()
+    (tmp_path / "val2014/ours.png").write_bytes(b"not listed, so not opened")
+    done = run("annotations/instances_val2014.json", "--out", "gt", "--images", "val2014")
+    assert done.exit_code == 0, done.stderr
+    assert list(find_masks(tmp_path / "gt")) == ["COCO_val2014_000000000009"]
+    assert "skipped: ours: not in annotations/instances_val2014.json" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
+        (["annotations/instances_val2014.json", "--out", "gt", "--images", "train2014"], 1, "none of the images of"),
         (["none.json", "--out", "gt"], 1, "none.json: cannot be read"),
         (["annotations/instances_val2014.json", "--out", "gt", "--crowd", "no"], 2, "choose one of class, ignore"),
         (["annotations/instances_val2014.json", "--out", "gt", "--classes", "few.txt"], 1, "is no class of the list"),

@@ -22,19 +22,17 @@ def read_coco_json(path: Path, class_set: ClassSet | None) -> LabelTable:
         DataError: It cannot be read, or has categories that are no classes.
     """
     instances = read_instances(path)
-    _check_categories(instances, class_set)
-    table = TableBuilder(path, class_set)
+    classes = category_order(instances) if class_set is None else class_set
+    _check_categories(instances, classes)
+    table = TableBuilder(path, classes)
     for image in instances.images:
         names = dict.fromkeys(instances.categories[shape.category] for shape in image.shapes)
         table.add(image.file_name, [(name, 0) for name in names], 0)
     shown = sum(bool(image.shapes) for image in instances.images)
-    classes = category_order(instances).names if class_set is None else class_set.names
-    return table.finish("COCO instances", classes, f", {shown} of them with annotations")
+    return table.finish("COCO instances", classes.names, f", {shown} of them with annotations")
 
 
-def _check_categories(instances: Instances, class_set: ClassSet | None) -> None:
-    if class_set is None:
-        return
+def _check_categories(instances: Instances, class_set: ClassSet) -> None:
     for name in instances.categories.values():
         try:
             class_set.index_of(name)
