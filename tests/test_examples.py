@@ -110,6 +110,6 @@ def test_own_images_run_again_train_nothing_again(own_images):
 @pytest.mark.parametrize("folder", sorted(path for path in EXAMPLES.iterdir() if path.is_dir()), ids=lambda p: p.name)
 def test_every_example_is_a_readme_and_a_script_whose_commands_the_readme_names(folder):
     readme = (folder / "README.md").read_text()
-    commands = set(re.findall(r"^semples ([\w-]+)", (folder / "run.sh").read_text(), re.MULTILINE))
+    commands = set(re.findall(r"^(?:do_ )?semples ([\w-]+)", (folder / "run.sh").read_text(), re.MULTILINE))
     assert commands
     assert all(f"semples {command}" in readme for command in commands)

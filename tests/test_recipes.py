@@ -19,6 +19,7 @@ from semples_cli.demo.model import model_dir
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 VOC_LABELS = {"2007_000032": ("aeroplane", "person"), "2008_000008": ("horse",), "2011_003271": ("boat",)}
+VOC_VAL = "2007_000033"
 TINY = {
     "WEIGHTS": str(model_dir()),
     "MODEL": "",
@@ -46,12 +47,12 @@ def annotation_xml(names):
 
 @pytest.fixture
 def voc(tmp_path):
-    """VOC's own folders: those of 2012 in Main, 2007's image in an XML alone, train_aug, ground truth with 255."""
+    """VOC's own folders: 2012's images in Main, 2007's in an XML alone, three splits, val's ground truth too."""
     devkit = tmp_path / "VOC2012"
     for folder in ("JPEGImages", "Annotations", "ImageSets/Segmentation", "ImageSets/Main", "SegmentationClass"):
         (devkit / folder).mkdir(parents=True)
     classes = read_class_list("voc12")
-    for seed, (name, labels) in enumerate(VOC_LABELS.items()):
+    for seed, (name, labels) in enumerate({**VOC_LABELS, VOC_VAL: ("dog",)}.items()):
         rng = np.random.default_rng(seed)
         Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(devkit / f"JPEGImages/{name}.jpg")
         (devkit / f"Annotations/{name}.xml").write_text(annotation_xml(labels))
@@ -61,7 +62,8 @@ def voc(tmp_path):
     for name in classes.names:
         lines = [f"{key} {1 if name in VOC_LABELS[key] else -1:2d}" for key in list(VOC_LABELS)[1:]]
         (devkit / f"ImageSets/Main/{name}_trainval.txt").write_text("\n".join(lines) + "\n")
-    (devkit / "ImageSets/Segmentation/train_aug.txt").write_text("\n".join(VOC_LABELS) + "\n")
+    for split, ids in {"train_aug": list(VOC_LABELS), "train": list(VOC_LABELS)[:2], "val": [VOC_VAL]}.items():
+        (devkit / f"ImageSets/Segmentation/{split}.txt").write_text("\n".join(ids) + "\n")
     return devkit
 
 
@@ -93,12 +95,36 @@ def test_missing_data_are_named_before_anything_runs(recipe, tmp_path):
     assert run(recipe).returncode != 0
 
 
-def check_outputs(out, ids):
+def test_without_train_aug_the_split_is_train(voc, tmp_path):
+    (voc / "ImageSets/Segmentation/train_aug.txt").unlink()
+    done = run("voc12", "--dry-run", voc, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("--split train ") == 3
+    assert done.stderr.count(f"--split-list {voc}/ImageSets/Segmentation/train.txt") == 2
+
+
+def test_another_split_is_trained_on_and_scored(voc, tmp_path):
+    done = run("voc12", "--dry-run", voc, tmp_path / "out", SPLIT="val")
+    assert done.stderr.count("--split val ") == 3
+    assert done.stderr.count("Segmentation/val.txt") == 2
+    done = run("voc12", "--dry-run", voc, tmp_path / "out", SPLIT="test")
+    assert done.returncode == 1
+    assert f"missing: {voc}/ImageSets/Segmentation/test.txt" in done.stderr
+
+
+def test_images_of_coco_may_lie_one_folder_deeper(tmp_path):
+    coco = write_coco(tmp_path / "coco", nested="images")
+    done = run("coco14", "--dry-run", coco, tmp_path / "out", SPLIT="val2014")
+    assert done.returncode == 0, done.stderr
+    assert f"instances_val2014.json --images {coco}/images/val2014 --out" in done.stderr
+
+
+def check_outputs(out, ids, num_scored):
     assert set(find_masks(out / "refined")) == set(find_masks(out / "masks")) == set(ids)
     assert read_generator(out / "weaktr.safetensors").kind == "weaktr"
     assert read_generator(out / "refined/.semples/generator.safetensors").stage == "refined"
     for report in ("report-cams", "report-masks"):
-        assert json.loads((out / report / "report.json").read_text())["num_images"] == len(ids)
+        assert json.loads((out / report / "report.json").read_text())["num_images"] == num_scored
 
 
 def test_voc_from_end_to_end(voc, tmp_path):
@@ -106,7 +132,7 @@ def test_voc_from_end_to_end(voc, tmp_path):
     done = run("voc12", voc, out, **TINY)
     assert done.returncode == 0, done.stderr
     assert "VOC layout, split train_aug, 3 images" in done.stderr
-    check_outputs(out, VOC_LABELS)
+    check_outputs(out, VOC_LABELS, num_scored=2)  # those of train; that val's has no mask is no failure
     prompts = read_prompts(out / "prompts.safetensors")
     assert prompts.class_names == read_class_list("voc12").names
     assert prompts.settings["repulsion"] == "log-s"
@@ -122,7 +148,7 @@ def test_coco_from_end_to_end(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "COCO layout, split train2014, 4 images" in done.stderr
     ids = [name.removesuffix(".jpg") for name in names("train2014")]
-    check_outputs(out, ids)
+    check_outputs(out, ids, num_scored=4)
     assert set(find_masks(out / "ground_truth")) == set(ids)
     generator = read_generator(out / "weaktr.safetensors")
     assert (generator.shape["reduction"], generator.shape["pooling"]) == (4, "avg")
