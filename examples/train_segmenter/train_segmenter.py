@@ -161,7 +161,7 @@ def train(network: nn.Module, pairs: list[Pair], args: argparse.Namespace, devic
             losses.append(loss.item())
         means.append(sum(losses) / len(losses))
         print(f"epoch {epoch} of {args.epochs}: loss {means[-1]:.3f}", file=sys.stderr, flush=True)
-    # The running means and variances lag behind the weights: after 375 steps 11 % val mIoU, measured anew 64 %.
+    # Running means and variances lag behind in a short training: val mIoU 11 %, measured anew 58, after 360 steps.
     torch.optim.swa_utils.update_bn(loader, network, device)
     return means
 
