@@ -10,7 +10,7 @@ that was changed is.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
@@ -50,7 +50,9 @@ class ManifestEntry:
         key: From `item_key`; '' where the item never got that far.
         seconds: Time spent on it.
         output: Path of the output relative to the run folder; '' for none.
-        confidence: Mean winning probability in [0, 1], where the step knows one.
+        confidence: In [0, 1]: how sure the step is of the mask, where it knows; that of its least sure class.
+        class_confidence: The same of each class that the image's label names, by class index as text, as JSON has it.
+        coverage: In [0, 1]: share of the mask's pixels that are not 255, where the step knows.
         files: The files it was made from, in the order given to `Manifest.identify`.
     """
 
@@ -62,6 +64,8 @@ class ManifestEntry:
     output: str = ""
     confidence: float | None = None
     files: tuple[FileIdentity, ...] = ()
+    class_confidence: Mapping[str, float] = field(default_factory=dict)
+    coverage: float | None = None
 
 
 def item_key(files: Sequence[FileIdentity], facts: Mapping[str, object]) -> str:
