@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test check fix bench ablation sweeps clean
+.PHONY: demo test test-browser check fix bench ablation sweeps clean
 .DEFAULT_GOAL = demo
 
 $(VENV)/.installed: pyproject.toml
@@ -19,8 +19,17 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 demo: $(VENV)/.installed        ## install, then run the main job on the built-in model and data
 	$(BIN)/semples demo --out demo-out --overwrite
 
-test: $(VENV)/.installed-dev    ## install, then pass the tests
+# label-studio-sdk pins OpenCV, and with it an old numpy: it lies beside the rest, for its own tests alone.
+$(VENV)/label-studio: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --target $@ "label-studio-sdk>=1.0.16"
+
+test: $(VENV)/.installed-dev $(VENV)/label-studio    ## install, then pass the tests
 	$(BIN)/python -m pytest
+	PYTHONPATH=$(VENV)/label-studio $(BIN)/python -m pytest -m label_studio tests
+
+test-browser: $(VENV)/.installed-dev    ## the HTML report in a real headless Chromium (apt-get install chromium)
+	$(BIN)/python -m pip install --quiet -e ".[browser]"
+	$(BIN)/python -m pytest -m browser tests
 
 check: $(VENV)/.installed-dev   ## static: format, lint, types, imports
 	$(BIN)/ruff format --check .
