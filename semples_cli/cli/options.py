@@ -116,7 +116,9 @@ LabelsOption = Annotated[
 LabelsFormatOption = Annotated[
     str,
     typer.Option(
-        help="auto, list-csv, onehot-csv, headerless-csv, coco-json, class-folders.", rich_help_panel=LABEL_PANEL
+        help="auto, list-csv, onehot-csv, long-csv, headerless-csv, wsss-list (-from-0, -from-1), cls-labels-npy, "
+        "coco-json, label-studio, labelme, jsonl, voc-main, voc-xml, class-folders.",
+        rich_help_panel=LABEL_PANEL,
     ),
 ]
 LabelOption = Annotated[

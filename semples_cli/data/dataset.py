@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semples_cli.data.class_list import read_class_list
-from semples_cli.data.label_sources import Labelled, find_labelled, label_all
+from semples_cli.data.label_sources import Labelled, find_labelled, label_all, own_order, read_given_labels
 from semples_cli.data.labels.recognise import AUTO, check_labels_format
 from semples_cli.data.labels.table import LabelTable
 from semples_cli.data.matching import match_rows
@@ -24,6 +24,7 @@ class Dataset:
         unmatched_rows: Rows that name no image here.
         problems: (where, message) of rows that cannot be used; the others are.
         notes: What was recognised, to be said on stderr.
+        table: The labels as they were read.
     """
 
     samples: tuple[Sample, ...]
@@ -32,6 +33,41 @@ class Dataset:
     unmatched_rows: tuple[str, ...] = ()
     problems: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    table: LabelTable | None = None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels without images.
+
+    Attributes:
+        table: The rows as they were read.
+        class_set: The classes, in the order of the mask values.
+        notes: What was recognised.
+    """
+
+    table: LabelTable
+    class_set: ClassSet
+    notes: tuple[str, ...]
+
+
+def load_labels(labels: Path, *, labels_format: str = AUTO, classes: str | Path | None = None) -> Labels:
+    """Read labels alone, and settle the class order.
+
+    Args:
+        labels: Label file or folder.
+        labels_format: 'auto', or the format of the labels.
+        classes: Class list, or the name of a built-in one; fixes the order.
+
+    Raises:
+        DataError: The labels cannot be used as a whole.
+        SettingsError: The format is unknown, or does not go with the labels.
+    """
+    check_labels_format(labels_format)
+    class_set = read_class_list(classes) if classes is not None else None
+    table = read_given_labels(labels, labels_format, class_set)
+    classes_found, order = _settle_classes(class_set or own_order(table), table)
+    return Labels(table, classes_found, (table.description, order))
 
 
 def load_dataset(
@@ -48,7 +84,7 @@ def load_dataset(
 
     Args:
         images: Files and folders of images.
-        labels: Label file, or the folder of class folders; None: looked for beside the images.
+        labels: Label file, or folder of labels; None: looked for beside the images.
         labels_format: 'auto', or the format of the label file.
         classes: Class list, or the name of a built-in one; fixes the order.
         data: A VOC devkit, or a folder of images with labels beside them; in place of `images`.
@@ -91,7 +127,7 @@ def _assemble(brought: Labelled) -> Dataset:
     unlabelled = tuple(image.id for image in asked if image.id not in matching.labelled)
     problems = (*brought.problems, *table.problems, *matching.problems)
     notes = (*brought.notes, table.description, order)
-    return Dataset(samples, classes, unlabelled, matching.unmatched_rows, problems, notes)
+    return Dataset(samples, classes, unlabelled, matching.unmatched_rows, problems, notes, table)
 
 
 def _settle_classes(class_set: ClassSet | None, table: LabelTable) -> tuple[ClassSet, str]:

@@ -7,17 +7,16 @@ from pathlib import Path
 from semples_cli.data.class_list import read_class_list
 from semples_cli.data.coco import coco_classes, find_coco, find_coco_split
 from semples_cli.data.image_folder import ImageFile, find_images
-from semples_cli.data.labels import coco_json
-from semples_cli.data.labels.class_folders import fits_class_folders, read_class_folders
-from semples_cli.data.labels.recognise import AUTO, CLASS_FOLDERS, read_labels
+from semples_cli.data.labels import class_folders, coco_json, voc_main, voc_xml
+from semples_cli.data.labels.recognise import AUTO, read_labels
+from semples_cli.data.labels.recognise_folder import FOLDER_FORMATS, read_folder
 from semples_cli.data.labels.table import LabelRow, LabelTable, Problem
-from semples_cli.data.labels.voc_xml import read_voc_xml
-from semples_cli.data.voc import CLASSES, IMAGES, MAIN, devkit_around, find_devkit, read_main, read_split, voc_order
+from semples_cli.data.labels.voc_devkit import read_devkit_labels
+from semples_cli.data.voc import ANNOTATIONS, CLASSES, IMAGES, MAIN, devkit_around, find_devkit, read_split, voc_order
 from semples_cli.errors import DataError, SettingsError
 from semples_cli.types import BACKGROUND, ClassSet
 
-BESIDE = ("labels.csv", "metadata.csv")
-ANNOTATIONS = "Annotations"
+BESIDE = ("labels.csv", "metadata.csv", "metadata.jsonl")
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def find_labelled(
 
     Args:
         inputs: Images and folders; one folder may be a VOC devkit, hold one, or be its JPEGImages, or be COCO's.
-        labels: Label file, or folder of class folders; None: looked for.
+        labels: Label file or folder; None: looked for.
         labels_format: 'auto', or the format of the labels.
         split: Split of devkit or COCO.
         class_set: Known classes.
@@ -90,7 +89,29 @@ def find_labelled(
         raise SettingsError(msg)
     images = find_images(inputs)
     table = _find_table(inputs, images, labels, labels_format, class_set)
-    return Labelled(images, table, class_set or _coco_order(table))
+    return Labelled(images, table, class_set or own_order(table))
+
+
+def read_given_labels(labels: Path, labels_format: str, class_set: ClassSet | None) -> LabelTable:
+    """Read the labels that were named; of a whole VOC devkit those of its image sets and annotations.
+
+    Raises:
+        DataError: They cannot be read, or several readings fit.
+        SettingsError: The format does not go with them.
+    """
+    devkit = find_devkit(labels) if labels.is_dir() and labels_format == AUTO else None
+    table = read_devkit_labels(devkit, None, class_set) if devkit is not None else None
+    return table or read_labels(labels, labels_format, class_set)
+
+
+def own_order(table: LabelTable) -> ClassSet | None:
+    """The order that a dataset is known by, with its words for CLIP.
+
+    COCO's where the categories are just its 80, VOC's where its image sets or annotations name no others.
+    """
+    if table.form == coco_json.NAME:
+        return coco_classes(table.class_names or ())
+    return voc_order(table) if table.form in (voc_main.NAME, voc_xml.NAME) else None
 
 
 def _find_in_coco(coco: Path, split: str | None, class_set: ClassSet | None) -> Labelled:
@@ -98,12 +119,7 @@ def _find_in_coco(coco: Path, split: str | None, class_set: ClassSet | None) -> 
     images = find_images([found.images])
     table = read_labels(found.annotations, coco_json.NAME, class_set)
     note = f"{coco}: COCO layout, split {found.name}, {len(images)} images"
-    return Labelled(images, table, class_set or _coco_order(table), notes=(note,))
-
-
-def _coco_order(table: LabelTable) -> ClassSet | None:
-    """COCO's own classes, with their words for CLIP, if the labels are of an instances JSON that has just those."""
-    return coco_classes(table.class_names or ()) if table.source.suffix.lower() == coco_json.SUFFIX else None
+    return Labelled(images, table, class_set or own_order(table), notes=(note,))
 
 
 def _check_known(name: str, class_set: ClassSet | None) -> None:
@@ -146,8 +162,8 @@ def _devkit_table(
 ) -> LabelTable:
     """The labels that were named, else those of ImageSets/Main and Annotations, else labels.csv in the devkit."""
     if labels is not None:
-        return read_labels(labels, labels_format, class_set)
-    table = _image_sets(devkit, ids, class_set) if labels_format == AUTO else None
+        return read_given_labels(labels, labels_format, class_set)
+    table = read_devkit_labels(devkit, ids, class_set) if labels_format == AUTO else None
     if table is not None:
         return table
     beside = next((devkit / name for name in BESIDE if (devkit / name).is_file()), None)
@@ -160,28 +176,6 @@ def _devkit_table(
     return read_labels(beside, labels_format, class_set)
 
 
-def _image_sets(devkit: Path, ids: frozenset[str] | None, class_set: ClassSet | None) -> LabelTable | None:
-    """Labels of ImageSets/Main, and of Annotations for the images that Main does not list (VOC 2012's of 2007)."""
-    main, folder = read_main(devkit, class_set, ids), devkit / ANNOTATIONS
-    if not folder.is_dir():
-        return main
-    listed = main.rows.keys() if main is not None else set()
-    wanted = ids if ids is not None else {path.stem for path in folder.glob("*.xml")}
-    table = read_voc_xml(folder, wanted - listed, class_set)
-    if main is None:
-        return table if table.rows or table.problems else None
-    if not table.rows and not table.problems:
-        return main
-    names = {name for row in table.rows.values() for name in row.names}
-    return LabelTable(
-        {**main.rows, **table.rows},
-        tuple(sorted(names.union(main.class_names or ()))),
-        f"{main.description}; {table.description}",
-        main.source,
-        (*main.problems, *table.problems),
-    )
-
-
 def _find_table(
     inputs: Sequence[Path],
     images: tuple[ImageFile, ...],
@@ -190,14 +184,18 @@ def _find_table(
     class_set: ClassSet | None,
 ) -> LabelTable:
     if labels is not None:
-        return read_labels(labels, labels_format, class_set)
-    if labels_format == CLASS_FOLDERS:
-        return read_class_folders(inputs[0], images, class_set)
+        return read_given_labels(labels, labels_format, class_set)
+    if labels_format == class_folders.NAME:
+        return class_folders.read_class_folders(inputs[0], images, class_set)
+    if labels_format in FOLDER_FORMATS and inputs[0].is_dir():
+        return read_folder(inputs[0], labels_format, class_set)
     if (beside := _labels_beside(inputs)) is not None:
         return read_labels(beside, labels_format, class_set)
-    if labels_format == AUTO and fits_class_folders(images, class_set):
-        return read_class_folders(inputs[0], images, class_set)
-    folders = f"; if each folder is a class, give --labels-format {CLASS_FOLDERS}" * any("/" in i.id for i in images)
+    if labels_format == AUTO and class_folders.fits_class_folders(images, class_set):
+        return class_folders.read_class_folders(inputs[0], images, class_set)
+    folders = f"; if each folder is a class, give --labels-format {class_folders.NAME}" * any(
+        "/" in i.id for i in images
+    )
     msg = (
         f"{inputs[0]}: no labels found; name a label file by --labels FILE, say what all images show by --label NAME, "
         f"or put a labels.csv beside the images (image,labels and a.jpg,cat|dog){folders}"
@@ -207,7 +205,7 @@ def _find_table(
 
 def _labels_beside(inputs: Sequence[Path]) -> Path | None:
     """The one label file in the folders of the images, or beside such a folder."""
-    found = dict.fromkeys(path for entry in inputs if (path := _beside(entry)) is not None)
+    found = dict.fromkeys(path for entry in inputs for path in _beside(entry))
     if len(found) > 1:
         msg = (
             f"{' and '.join(map(str, found))} both lie beside the images; say which by --labels, or run them one by one"
@@ -216,7 +214,14 @@ def _labels_beside(inputs: Sequence[Path]) -> Path | None:
     return next(iter(found), None)
 
 
-def _beside(entry: Path) -> Path | None:
+def _beside(entry: Path) -> list[Path]:
+    """What lies in the folder, else what lies beside it."""
     folder = entry if entry.is_dir() else entry.parent
     folders = (folder, folder.parent) if entry.is_dir() and folder.name not in ("", "..") else (folder,)
-    return next((place / name for place in folders for name in BESIDE if (place / name).is_file()), None)
+    return next((found for place in folders if (found := _label_files(place))), [])
+
+
+def _label_files(folder: Path) -> list[Path]:
+    """A labels.csv of ours comes before the metadata of Hugging Face, which may hold anything."""
+    found = [folder / name for name in BESIDE if (folder / name).is_file()]
+    return found[:1] if found and found[0].name == BESIDE[0] else found

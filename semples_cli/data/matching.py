@@ -1,6 +1,7 @@
 """Brings label rows and images together: by relative path, then by file name, then by stem."""
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,9 @@ from semples_cli.data.labels.table import LabelRow, LabelTable, Problem
 
 # Image ids by what a row may call them.
 _Index = dict[str, list[str]]
+
+# COCO 2014 puts the split before the number, by which alone cls_labels.npy and COCO 2017 call the image.
+_COCO = re.compile(r"COCO_\w+_(\d{12})")
 
 
 @dataclass(frozen=True)
@@ -57,16 +61,17 @@ class _Matcher:
 def match_rows(table: LabelTable, images: Sequence[ImageFile]) -> Matching:
     """Match each row with the one image that it names.
 
-    A path may be relative to the image folder or to the folder of the label file; its suffix may be missing, or that
-    of another image format.
+    A path may be relative to the image folder, or to the folder of the label file or the folder that holds the labels;
+    its suffix may be missing, or that of another image format.
     """
     matcher = _Matcher(table)
     rest = _take_paths(matcher, list(table.rows), images, lambda image: image.id, str)
     if any("/" in key for key in rest):
-        folder = table.source.absolute().parent
+        folder = table.source.absolute() if table.source.is_dir() else table.source.absolute().parent
         rest = _take_paths(matcher, rest, images, _absolute_id, lambda key: _normal(folder / key))
     rest = matcher.take(rest, _index(images, lambda image: image.path.name), lambda key: PurePosixPath(key).name)
     rest = matcher.take(rest, _index(images, lambda image: image.path.stem), _stem)
+    rest = matcher.take(rest, _index(images, _coco_number), _stem)
     return Matching(_agreed(matcher), tuple(sorted(rest)), tuple(matcher.problems))
 
 
@@ -108,6 +113,11 @@ def _index(images: Sequence[ImageFile], name_of: Callable[[ImageFile], str]) -> 
 
 def _stem(key: str) -> str:
     return PurePosixPath(_without_suffix(key)).name
+
+
+def _coco_number(image: ImageFile) -> str:
+    found = _COCO.fullmatch(image.path.stem)
+    return found[1] if found else image.path.stem
 
 
 def _absolute_id(image: ImageFile) -> str:

@@ -157,7 +157,8 @@ def test_a_row_without_an_image_is_a_problem(labels):
 
 
 def test_rows_that_contradict_each_other_are_all_left_out(labels):
-    table = labels("image,labels\na.jpg,cat\nb.jpg,dog\na.jpg,dog\na.jpg,\n./a.jpg,cat\n")
+    table = labels("image,labels\na.jpg,cat\nb.jpg,dog\na.jpg,dog\na.jpg,\n./a.jpg,cat\n", "list-csv")
+    assert table.contradicted == ("a.jpg",)
     assert names(table) == {"b.jpg": ("dog",)}
     assert [where for where, _ in table.problems] == ["labels.csv:4:1", "labels.csv:5:1"]
     assert "a.jpg has other labels on line 2 (cat); neither is used, keep one row with all" in table.problems[0][1]
@@ -167,6 +168,7 @@ def test_rows_that_say_the_same_are_one(labels):
     table = labels("image,labels\na.jpg,cat|dog\na.jpg,dog|cat\n.\\a.jpg,cat|dog\n")
     assert names(table) == {"a.jpg": ("cat", "dog")}
     assert table.problems == ()
+    assert (table.repeated, table.contradicted) == (2, ())
     assert lines(table) == {"a.jpg": 2}
 
 
@@ -194,6 +196,8 @@ def test_uncertain_counts_as_absent_and_is_said(labels):
     table = labels("filename,cat,dog\na.jpg,1,-1\nb.jpg,-1.0,1\n")
     assert names(table) == {"a.jpg": ("cat",), "b.jpg": ("dog",)}
     assert table.description.endswith("2 classes, 2 images; 2 cells of -1 (uncertain) taken as absent")
+    assert table.uncertain == {"dog": 1, "cat": 1}
+    assert table.absent == {}
 
 
 def test_the_image_column_may_stand_anywhere_or_have_any_name_in_front(labels):
@@ -304,7 +308,7 @@ def test_a_quoted_line_break_does_not_shift_the_lines(labels):
 
 def test_two_readings_are_refused_with_both_and_the_cure(labels):
     content = "image,label\na.jpg,1\nb.jpg,0\n"
-    cure = "say which: --labels-format list-csv or --labels-format onehot-csv"
+    cure = r"say which: --labels-format list-csv \(a row an image\) or --labels-format onehot-csv \(a column a class\)"
     with pytest.raises(DataError, match=rf"labels\.csv: reads both as list-csv and as onehot-csv; {cure}"):
         labels(content)
     assert names(labels(content, "list-csv")) == {"a.jpg": ("1",), "b.jpg": ("0",)}
@@ -357,10 +361,14 @@ def test_a_missing_file_is_refused(tmp_path):
 
 def test_an_unknown_format_names_the_choices(labels):
     with pytest.raises(
-        SettingsError, match="--labels-format 'csv': choose one of auto, list-csv, onehot-csv, headerless"
+        SettingsError, match="--labels-format 'csv': choose one of auto, list-csv, onehot-csv, long-csv"
     ):
         labels("a.jpg,cat\n", "csv")
-    assert LABEL_FORMATS == ("auto", "list-csv", "onehot-csv", "headerless-csv", "coco-json", "class-folders")
+    assert (
+        *("auto", "list-csv", "onehot-csv", "long-csv", "headerless-csv"),
+        *("wsss-list", "wsss-list-from-0", "wsss-list-from-1", "cls-labels-npy"),
+        *("coco-json", "label-studio", "labelme", "jsonl", "voc-main", "voc-xml", "class-folders"),
+    ) == LABEL_FORMATS
 
 
 def test_a_header_alone_has_no_rows(labels):

@@ -1,6 +1,7 @@
 import pytest
 
-from semples_cli.data.voc import devkit_around, find_devkit, read_main, read_split, voc_order
+from semples_cli.data.labels.voc_main import read_voc_main
+from semples_cli.data.voc import MAIN, devkit_around, find_devkit, read_split, voc_order
 from semples_cli.errors import DataError
 from semples_cli.types import ClassSet
 
@@ -85,61 +86,64 @@ def test_a_list_that_is_no_text_is_refused(devkit):
 
 def test_only_1_is_present(devkit):
     main(devkit, cat_train="a  1\nb -1\nc  0\n", dog_train="a  1\nb  1\nc -1\n")
-    table = read_main(devkit, None)
+    table = read_voc_main(devkit / MAIN, None)
     assert names(table) == {"a": ("cat", "dog"), "b": ("dog",), "c": ()}
     assert table.class_names == ("cat", "dog")
-    assert table.description == f"{devkit / 'ImageSets/Main'}: read as VOC image sets: 2 classes, 3 images"
+    read_as = "read as VOC image sets: 2 classes, 3 images; 1 marked 0 (difficult) taken as absent"
+    assert table.description == f"{devkit / 'ImageSets/Main'}: {read_as}"
+    assert table.absent == {"cat": 1, "dog": 1}
+    assert table.uncertain == {"cat": 1, "dog": 0}
     assert table.problems == ()
 
 
 def test_all_splits_are_read_and_lists_of_ids_are_no_classes(devkit):
     main(devkit, cat_train="a 1\n", cat_val="b 1\nc -1\n", cat_trainval="a 1\nb 1\nc -1\n", train="a\n", val="b\nc\n")
     main(devkit, train_aug="a\nd\n", cat_train_aug="d 1\n")
-    assert names(read_main(devkit, None)) == {"a": ("cat",), "b": ("cat",), "c": (), "d": ("cat",)}
+    assert names(read_voc_main(devkit / MAIN, None)) == {"a": ("cat",), "b": ("cat",), "c": (), "d": ("cat",)}
 
 
 def test_class_names_with_underscores_and_shared_endings(devkit):
     main(devkit, dog_train="a -1\n", hot_dog_train="a 1\n", train="a\n")
     main(devkit, **{"fire hydrant_minival": "a 1\n", "minival": "a\n"})
     main(devkit, tea_a_z="a -1\n", a_z="a\n", z="a\n")
-    table = read_main(devkit, None)
+    table = read_voc_main(devkit / MAIN, None)
     assert table.class_names == ("dog", "fire hydrant", "hot_dog", "tea")
     assert names(table) == {"a": ("fire hydrant", "hot_dog")}
 
 
 def test_only_the_wanted_ids_are_kept_and_all_classes(devkit):
     main(devkit, cat_train="a 1\nb 1\n", dog_train="a -1\nb 1\n")
-    table = read_main(devkit, None, {"a", "elsewhere"})
+    table = read_voc_main(devkit / MAIN, None, {"a", "elsewhere"})
     assert names(table) == {"a": ("cat",)}
     assert table.class_names == ("cat", "dog")
 
 
 def test_without_class_files_there_is_no_table(devkit):
-    assert read_main(devkit, None) is None
+    assert read_voc_main(devkit / MAIN, None) is None
     main(devkit, train="a\nb\n")
-    assert read_main(devkit, None) is None
+    assert read_voc_main(devkit / MAIN, None) is None
 
 
 @pytest.mark.parametrize("line", ["a 2", "a", "a 1 1", "a yes"])
 def test_a_line_that_is_not_vocs_is_refused_with_its_number(devkit, line):
     main(devkit, cat_train=f"b 1\n\n{line}\n")
     with pytest.raises(DataError, match=rf"cat_train\.txt:3: '{line}' is not `<id> 1`.*correct this line"):
-        read_main(devkit, None)
+        read_voc_main(devkit / MAIN, None)
 
 
 def test_a_file_of_an_unknown_class_is_refused(devkit):
     main(devkit, cat_train="a 1\n", planes_train="a 1\n")
     with pytest.raises(DataError, match=r"planes_train\.txt: unknown class 'planes'; did you mean 'plane'\?"):
-        read_main(devkit, ClassSet(("cat", "plane")))
+        read_voc_main(devkit / MAIN, ClassSet(("cat", "plane")))
 
 
 def test_names_of_voc_get_vocs_order(devkit):
     main(devkit, sofa_train="a 1\n", bird_train="a -1\n")
-    order = voc_order(read_main(devkit, None))
+    order = voc_order(read_voc_main(devkit / MAIN, None))
     assert order is not None
     assert (len(order), order.names[2], order.prompt_names[2]) == (20, "bird", "bird avian")
 
 
 def test_other_names_do_not(devkit):
     main(devkit, sofa_train="a 1\n", camel_train="a -1\n")
-    assert voc_order(read_main(devkit, None)) is None
+    assert voc_order(read_voc_main(devkit / MAIN, None)) is None

@@ -11,8 +11,12 @@ IMAGE_COLUMNS = (
     "imagename", "imageindex", "imageid", "id", "name",
 )  # fmt: skip
 LABEL_COLUMNS = frozenset(
-    {"label", "labels", "class", "classes", "category", "categories", "tag", "tags", "target", "findinglabels"}
-)
+    {
+        "label", "labels", "labelname", "class", "classes", "category", "categories", "tag", "tags", "target",
+        "findinglabels",
+    }
+)  # fmt: skip
+CONFIDENCE = "confidence"
 
 
 def find_image_column(header: tuple[str, ...]) -> int | None:
@@ -24,6 +28,11 @@ def find_image_column(header: tuple[str, ...]) -> int | None:
 def find_label_columns(header: tuple[str, ...]) -> list[int]:
     """Positions of the cells that may hold a list of labels."""
     return [k for k, cell in enumerate(header) if _plain(cell) in LABEL_COLUMNS]
+
+
+def find_confidence_column(header: tuple[str, ...]) -> int | None:
+    """Position of the cell that says how sure a label is, as in Open Images; None if none does."""
+    return next((k for k, cell in enumerate(header) if _plain(cell) == CONFIDENCE), None)
 
 
 def is_image_name(cell: str) -> bool:

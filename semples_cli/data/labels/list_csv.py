@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from semples_cli.data.labels.csv_lines import CsvLine
-from semples_cli.data.labels.headers import find_image_column, find_label_columns
+from semples_cli.data.labels.headers import find_confidence_column, find_image_column, find_label_columns
 from semples_cli.data.labels.table import LabelTable, TableBuilder
 from semples_cli.errors import DataError
 from semples_cli.types import ClassSet
@@ -13,9 +13,16 @@ NAME = "list-csv"
 
 
 def fits_list_csv(lines: tuple[CsvLine, ...]) -> bool:
-    """Whether the header has an image column and a label column."""
+    """Whether the header has an image column and a label column, and no confidence, which is that of one label."""
     header = lines[0].cells
-    return find_image_column(header) is not None and bool(find_label_columns(header))
+    if find_image_column(header) is None or not (columns := find_label_columns(header)):
+        return False
+    return find_confidence_column(header) is None or not holds_one_label_a_row(lines, columns[0])
+
+
+def holds_one_label_a_row(lines: tuple[CsvLine, ...], column: int) -> bool:
+    """Whether no cell of this column lists several labels."""
+    return all(len(split_labels(line.cells[column], None)) < 2 for line in lines[1:] if column < len(line.cells))
 
 
 def read_list_csv(path: Path, lines: tuple[CsvLine, ...], class_set: ClassSet | None) -> LabelTable:

@@ -1,27 +1,55 @@
-"""Recognises the format of a label file, says it, and refuses to guess where two readings fit."""
+"""Recognises the format of a label file or folder, says it, and refuses to guess where two readings fit."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from semples_cli.data.image_folder import find_images
-from semples_cli.data.labels import class_folders, coco_json, headerless_csv, list_csv, onehot_csv
+from semples_cli.data.labels import (
+    cls_labels_npy,
+    coco_json,
+    headerless_csv,
+    jsonl,
+    label_studio,
+    labelme,
+    list_csv,
+    long_csv,
+    onehot_csv,
+    wsss_list,
+)
 from semples_cli.data.labels.csv_lines import CsvLine, read_csv_lines
+from semples_cli.data.labels.json_kind import json_kind
+from semples_cli.data.labels.recognise_folder import FOLDER_FORMATS, read_folder
 from semples_cli.data.labels.table import LabelTable
 from semples_cli.errors import DataError, SettingsError
 from semples_cli.types import ClassSet
 
 AUTO = "auto"
-CLASS_FOLDERS = class_folders.NAME
 
 _Fits = Callable[[tuple[CsvLine, ...]], bool]
-_Read = Callable[[Path, tuple[CsvLine, ...], ClassSet | None], LabelTable]
+_ReadText = Callable[[Path, tuple[CsvLine, ...], ClassSet | None], LabelTable]
+_ReadFile = Callable[[Path, ClassSet | None], LabelTable]
 
-CSV_FORMATS: dict[str, tuple[_Fits, _Read]] = {
-    list_csv.NAME: (list_csv.fits_list_csv, list_csv.read_list_csv),
-    onehot_csv.NAME: (onehot_csv.fits_onehot_csv, onehot_csv.read_onehot_csv),
-    headerless_csv.NAME: (headerless_csv.fits_headerless_csv, headerless_csv.read_headerless_csv),
+# What is recognised by its lines, and in a word what such a file is, for those who have to choose.
+TEXT_FORMATS: dict[str, tuple[_Fits, _ReadText, str]] = {
+    list_csv.NAME: (list_csv.fits_list_csv, list_csv.read_list_csv, "a row an image"),
+    onehot_csv.NAME: (onehot_csv.fits_onehot_csv, onehot_csv.read_onehot_csv, "a column a class"),
+    long_csv.NAME: (long_csv.fits_long_csv, long_csv.read_long_csv, "a row a label"),
+    headerless_csv.NAME: (headerless_csv.fits_headerless_csv, headerless_csv.read_headerless_csv, "no header"),
+    wsss_list.NAME: (wsss_list.fits_wsss_list, wsss_list.read_wsss_list, "class numbers"),
 }
-LABEL_FORMATS = (AUTO, *CSV_FORMATS, coco_json.NAME, CLASS_FOLDERS)
+_SURE: dict[str, _ReadText] = {
+    wsss_list.NAME: partial(wsss_list.read_wsss_list, sure=True),
+    **{name: partial(wsss_list.read_wsss_list, first=first, sure=True) for name, first in wsss_list.NUMBERED.items()},
+}
+_WHOLE_FILES: dict[str, _ReadFile] = {
+    cls_labels_npy.NAME: cls_labels_npy.read_cls_labels,
+    coco_json.NAME: coco_json.read_coco_json,
+    label_studio.NAME: label_studio.read_label_studio,
+    labelme.NAME: labelme.read_labelme,
+    jsonl.NAME: jsonl.read_jsonl,
+}
+LABEL_FORMATS = tuple(dict.fromkeys((AUTO, *TEXT_FORMATS, *_SURE, *_WHOLE_FILES, *FOLDER_FORMATS)))
 
 
 def check_labels_format(labels_format: str) -> None:
@@ -36,7 +64,7 @@ def check_labels_format(labels_format: str) -> None:
 
 
 def read_labels(path: Path, labels_format: str = AUTO, class_set: ClassSet | None = None) -> LabelTable:
-    """Read a label file, or the folder that holds class folders.
+    """Read a label file or folder.
 
     Args:
         path: The file or folder.
@@ -48,24 +76,38 @@ def read_labels(path: Path, labels_format: str = AUTO, class_set: ClassSet | Non
         SettingsError: The format is unknown, or goes with a folder where a file is given, or the other way round.
     """
     check_labels_format(labels_format)
-    if path.is_dir() and labels_format in (AUTO, CLASS_FOLDERS):
-        return class_folders.read_class_folders(path, find_images([path]), class_set)
-    if path.is_dir() or labels_format == CLASS_FOLDERS:
+    fitting = (AUTO, *(FOLDER_FORMATS if path.is_dir() else (*TEXT_FORMATS, *_SURE, *_WHOLE_FILES)))
+    if labels_format not in fitting:
         what = "a folder" if path.is_dir() else "no folder"
         msg = f"{path} is {what}, which does not go with --labels-format {labels_format}; leave one of the two out"
         raise SettingsError(msg)
-    if labels_format == coco_json.NAME or (labels_format == AUTO and path.suffix.lower() == coco_json.SUFFIX):
-        return coco_json.read_coco_json(path, class_set)
+    if path.is_dir():
+        return read_folder(path, None if labels_format == AUTO else labels_format, class_set)
+    whole = _whole_file_kind(path) if labels_format == AUTO else labels_format
+    if whole in _WHOLE_FILES:
+        return replace(_WHOLE_FILES[whole](path, class_set), form=whole)
     lines = read_csv_lines(path)
     chosen = _recognise(path, lines, class_set) if labels_format == AUTO else labels_format
-    return CSV_FORMATS[chosen][1](path, lines, class_set)
+    sure = _SURE.get(chosen) if labels_format != AUTO else None
+    read = sure or TEXT_FORMATS[chosen][1]
+    return replace(read(path, lines, class_set), form=chosen)
+
+
+def _whole_file_kind(path: Path) -> str:
+    """The format that a file's name and its first characters say; '' for text of lines."""
+    suffix = path.suffix.lower()
+    if suffix in jsonl.SUFFIXES:
+        return jsonl.NAME
+    if suffix == coco_json.SUFFIX:
+        return json_kind(path)
+    return cls_labels_npy.NAME if suffix == cls_labels_npy.SUFFIX else ""
 
 
 def _recognise(path: Path, lines: tuple[CsvLine, ...], class_set: ClassSet | None) -> str:
     """Name of the one format that fits."""
-    fitting = [name for name, (fits, _) in CSV_FORMATS.items() if fits(lines)]
+    fitting = [name for name, (fits, _, _) in TEXT_FORMATS.items() if fits(lines)]
     if len(fitting) > 1:
-        cure = " or ".join(f"--labels-format {name}" for name in fitting)
+        cure = " or ".join(f"--labels-format {name} ({TEXT_FORMATS[name][2]})" for name in fitting)
         msg = f"{path}: reads both as {' and as '.join(fitting)}; say which: {cure}"
         raise DataError(msg)
     if not fitting:

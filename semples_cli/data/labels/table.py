@@ -1,6 +1,7 @@
 """The one internal form of labels: which row of the file says what of which image."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +42,11 @@ class LabelTable:
         description: What was recognised, for people.
         source: The file or folder.
         problems: Rows that cannot be used.
+        form: The format, as `--labels-format` calls it; '' where no file was read.
+        absent: How often the source says of a class that it is not there; of most formats nothing does.
+        uncertain: How often it says of a class that nobody is sure, or that it is hard to see; taken as absent.
+        repeated: Rows that say again what another row of the image says.
+        contradicted: Images whose rows contradict each other; they have no row here.
     """
 
     rows: dict[str, LabelRow]
@@ -48,6 +54,11 @@ class LabelTable:
     description: str
     source: Path
     problems: tuple[Problem, ...] = ()
+    form: str = ""
+    absent: Mapping[str, int] = field(default_factory=dict)
+    uncertain: Mapping[str, int] = field(default_factory=dict)
+    repeated: int = 0
+    contradicted: tuple[str, ...] = ()
 
     def where(self, key: str) -> str:
         """The place of a row: `labels.csv:12`, or the source alone where there are no lines."""
@@ -61,14 +72,19 @@ class TableBuilder:
     Attributes:
         source: The file.
         class_set: Known classes; None takes every name.
+        absent: Counts of what is said to be absent, by class.
+        uncertain: Counts of what nobody is sure of, by class.
     """
 
     source: Path
     class_set: ClassSet | None
     rows: dict[str, LabelRow] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    absent: Counter[str] = field(default_factory=Counter)
+    uncertain: Counter[str] = field(default_factory=Counter)
     _first: dict[str, LabelRow] = field(default_factory=dict)
     _contradicted: set[str] = field(default_factory=set)
+    _repeated: int = 0
 
     def refuse(self, line: int, column: int, message: str) -> None:
         """Note a row that cannot be used; line and column from 1, 0 where there is none."""
@@ -89,28 +105,28 @@ class TableBuilder:
             return
         placed = [(name, at) for name, at in names if not means_no_class(name, self.class_set)]
         for name, at in placed:
-            if message := self._unknown(name):
+            if message := self.unknown(name):
                 self.refuse(line, at, message)
                 return
         self._enter(key, tuple(dict.fromkeys(name for name, _ in placed)), line, column)
 
     def _enter(self, key: str, names: tuple[str, ...], line: int, column: int) -> None:
         """Rows that contradict each other are all left out: nobody can tell which one is right."""
+        self._repeated += key in self._first
         first = self._first.setdefault(key, LabelRow(names, line))
-        if first.line == line or set(first.names) == set(names):
+        if set(first.names) == set(names):
             if key not in self._contradicted:
                 self.rows[key] = first
             return
         said = "|".join(first.names) or "none"
-        self.refuse(
-            line,
-            column,
-            f"{key} has other labels on line {first.line} ({said}); neither is used, keep one row with all",
-        )
+        place = f"on line {first.line}" if first.line else "elsewhere"
+        message = f"{key} has other labels {place} ({said}); neither is used, keep one row with all"
+        self.refuse(line, column, message)
         self._contradicted.add(key)
         self.rows.pop(key, None)
 
-    def _unknown(self, name: str) -> str:
+    def unknown(self, name: str) -> str:
+        """Why a name is no known class; '' if it is one, or if none are known."""
         if self.class_set is None:
             return ""
         try:
@@ -126,7 +142,17 @@ class TableBuilder:
         images = f"{len(self.rows)} image{'s' * (len(self.rows) != 1)}"
         classes = f"{num_classes} class{'es' * (num_classes != 1)}"
         description = f"{self.source}: read as {form}: {classes}, {images}{extra}"
-        return LabelTable(self.rows, class_names, description, self.source, tuple(self.problems))
+        return LabelTable(
+            self.rows,
+            class_names,
+            description,
+            self.source,
+            tuple(self.problems),
+            absent=dict(self.absent),
+            uncertain=dict(self.uncertain),
+            repeated=self._repeated,
+            contradicted=tuple(sorted(self._contradicted)),
+        )
 
 
 def place_of(source: Path, line: int = 0, column: int = 0) -> str:

@@ -6,6 +6,13 @@ from pathlib import Path
 from semples_cli.data.labels.table import LabelTable, TableBuilder
 from semples_cli.types import ClassSet
 
+NAME = "voc-xml"
+
+
+def find_voc_xml(folder: Path) -> list[str]:
+    """Ids of the images that have a file in this folder or below it."""
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.xml"))
+
 
 def read_voc_xml(folder: Path, ids: Iterable[str], class_set: ClassSet | None) -> LabelTable:
     """Read the object names of the images that have a file here; boxes are not looked at.
@@ -25,7 +32,9 @@ def read_voc_xml(folder: Path, ids: Iterable[str], class_set: ClassSet | None) -
             table.source = path  # so that a problem names the file
             _read_file(path, image_id, table)
     table.source = folder
-    return table.finish("VOC annotations")
+    difficult = table.uncertain.total()
+    extra = f"; {difficult} marked difficult taken as absent" if difficult else ""
+    return table.finish("VOC annotations", None, extra)
 
 
 def _read_file(path: Path, image_id: str, table: TableBuilder) -> None:
@@ -37,6 +46,10 @@ def _read_file(path: Path, image_id: str, table: TableBuilder) -> None:
     except (OSError, ParseError, ValueError, DefusedXmlException) as error:
         table.refuse(0, 0, f"cannot be read as XML ({error}); get the file again")
         return
-    plain = [item for item in objects if (item.findtext("difficult") or "0").strip() != "1"]
-    names = dict.fromkeys((item.findtext("name") or "").strip() for item in plain)
-    table.add(image_id, [(name, 0) for name in names if name], 0, 0)
+    plain, difficult = dict[str, None](), dict[str, None]()
+    for item in objects:
+        name = (item.findtext("name") or "").strip()
+        marked = (item.findtext("difficult") or "0").strip() == "1"
+        (difficult if marked else plain).setdefault(name)
+    table.uncertain.update(name for name in difficult if name and name not in plain)
+    table.add(image_id, [(name, 0) for name in plain if name], 0, 0)
