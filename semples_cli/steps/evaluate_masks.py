@@ -1,5 +1,6 @@
 """The step behind `semples evaluate`: masks or CAMs against ground truth, counted over the whole dataset."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from semples_cli.steps.cam_source import CamSource, open_cams
 from semples_cli.steps.ground_truth import VOC_FOLDERS, Matched, Note, match_ground_truth
 from semples_cli.types import BACKGROUND, ClassSet, IndexArray, Progress, Report
 
+# Called as (id, confusion counts) after each image; what a report needs to know of single images.
+Observe = Callable[[str, IndexArray], None]
+
 
 def evaluate_masks(
     masks: Path,
@@ -25,6 +29,7 @@ def evaluate_masks(
     split_list: Path | None = None,
     progress: Progress | None = None,
     note: Note | None = None,
+    observe: Observe | None = None,
 ) -> Report:
     """Score mask PNGs against ground truth of the same ids.
 
@@ -36,6 +41,7 @@ def evaluate_masks(
         split_list: Text file whose lines begin with an id: only these are counted.
         progress: Called as (done, total); a tqdm bar by default.
         note: Called with a sentence on masks that have no ground truth.
+        observe: Called with the counts of each image.
 
     Returns:
         The report; `missing` lists the ids that have ground truth but no mask and are left out of the counts.
@@ -52,7 +58,10 @@ def evaluate_masks(
         predicted = read_mask(pair.path)
         target = pair.read_target(predicted.shape)
         with pair.named_in_errors():
-            confusion += confusion_counts(target, predicted, len(names))
+            counts = confusion_counts(target, predicted, len(names))
+        confusion += counts
+        if observe is not None:
+            observe(pair.sample_id, counts)
     return _report(names, confusion, matched)
 
 
@@ -66,6 +75,7 @@ def evaluate_cams(
     split_list: Path | None = None,
     progress: Progress | None = None,
     note: Note | None = None,
+    observe: Observe | None = None,
 ) -> Report:
     """Score CAMs at every background score from 0.00 to 1.00 in one pass over the pixels.
 
@@ -79,6 +89,7 @@ def evaluate_cams(
         split_list: Text file whose lines begin with an id: only these are counted.
         progress: Called as (done, total); a tqdm bar by default.
         note: Called with a sentence on CAMs that have no ground truth, and on those of another project.
+        observe: Called with the counts of each image at `background_score`, and not at all without one.
 
     Returns:
         The report at that background score, with the curve.
@@ -102,7 +113,10 @@ def evaluate_cams(
         with pair.named_in_errors():
             curve.update(target, scores, cam.class_indices)
             if background_score is not None:
-                given += confusion_counts(target, seed_mask(scores, cam.class_indices, background_score), len(names))
+                counts = confusion_counts(target, seed_mask(scores, cam.class_indices, background_score), len(names))
+                given += counts
+                if observe is not None:
+                    observe(pair.sample_id, counts)
     points = tuple(zip(curve.thresholds.tolist(), curve.miou().tolist(), strict=True))
     if background_score is not None:
         return _report(names, given, matched, background_score, points)

@@ -84,6 +84,22 @@ class TestMasks:
         assert report.background_score is None
         assert report.curve == ()
 
+    def test_the_counts_of_each_image_can_be_observed_and_add_up(self, tmp_path, truth, guess):
+        seen = {}
+        report = evaluate_masks(
+            tmp_path / "masks", tmp_path / "truth", CLASSES, progress=silent, observe=seen.__setitem__
+        )
+        assert list(seen) == sorted(truth)
+        np.testing.assert_array_equal(seen["b"], plain_confusion({"b": truth["b"]}, guess))
+        np.testing.assert_array_equal(sum(seen.values()), report.confusion)
+
+    def test_the_counts_of_each_image_at_a_given_background_score(self, tmp_path, truth, cams):
+        seen = {}
+        at = {"background_score": 0.45, "progress": silent, "observe": seen.__setitem__}
+        report = evaluate_cams(tmp_path / "run", tmp_path / "truth", **at)
+        assert list(seen) == sorted(truth)
+        np.testing.assert_array_equal(sum(seen.values()), report.confusion)
+
     def test_perfect_masks(self, tmp_path, truth):
         report = evaluate_masks(tmp_path / "truth", tmp_path / "truth", CLASSES, progress=silent)
         assert report.miou == 1
