@@ -1,0 +1,1 @@
+"""Masks in the forms that annotation tools and training code read: one file a format, behind `protocol.py`."""
