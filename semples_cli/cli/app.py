@@ -12,6 +12,7 @@ from semples_cli.cli.demo import demo_cli
 from semples_cli.cli.demo_data import demo_data_cli
 from semples_cli.cli.evaluate import evaluate_cli
 from semples_cli.cli.export import export_cli
+from semples_cli.cli.labels import labels_app
 from semples_cli.cli.learn_prompts import learn_prompts_cli
 from semples_cli.cli.models import models_app
 from semples_cli.cli.prompts import prompts_app
@@ -57,5 +58,6 @@ app.command("evaluate")(evaluate_cli)
 app.command("export")(export_cli)
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(data_app, name="data")
+app.add_typer(labels_app, name="labels")
 app.add_typer(models_app, name="models")
 app.command("train-demo-clip", hidden=True)(train_demo_clip_cli)

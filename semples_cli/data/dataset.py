@@ -1,7 +1,7 @@
 """Images and labels together, however they were brought: the one entry point of this room."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from semples_cli.data.class_list import read_class_list
@@ -33,7 +33,7 @@ class Dataset:
     unmatched_rows: tuple[str, ...] = ()
     problems: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
-    table: LabelTable | None = None
+    table: LabelTable = field(default_factory=lambda: LabelTable({}, None, "", Path()))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,122 @@
+"""Label files and class lists that we write; the readers of the same forms are in `data/labels`."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from semples_cli.artifacts.atomic import open_atomic
+from semples_cli.errors import DataError
+from semples_cli.types import ClassSet
+
+# Classes by the name of the image.
+Rows = Mapping[str, tuple[str, ...]]
+
+_Encode = Callable[[Rows, ClassSet], bytes]
+
+
+def write_labels(path: Path, form: str, rows: Rows, class_set: ClassSet) -> None:
+    """Write a label file, whole or not at all.
+
+    Args:
+        path: The file; one that is there is replaced.
+        form: One of `WRITTEN_FORMS`.
+        rows: Class names by image; for `cls-labels-npy` and `wsss-list` the image without its suffix.
+        class_set: The classes, in their order.
+
+    Raises:
+        DataError: A name cannot be written in this form so that it is read back.
+    """
+    content = _ENCODERS[form](rows, class_set)
+    with open_atomic(path) as handle:
+        handle.write(content)
+
+
+def write_class_list(path: Path, class_set: ClassSet) -> None:
+    """Write a class list: one name a line, after a tab the word for CLIP where that is another.
+
+    Raises:
+        DataError: A name cannot stand in such a file.
+    """
+    lines = []
+    for name, prompt_name in zip(class_set.names, class_set.prompt_names, strict=True):
+        if re.search(r"[\t\r\n]", name + prompt_name) or name.startswith("#"):
+            msg = f"class {name!r} cannot stand in a class list: it begins with # or holds a tab or line end; rename it"
+            raise DataError(msg)
+        lines.append(name if name == prompt_name else f"{name}\t{prompt_name}")
+    with open_atomic(path) as handle:
+        handle.write(("\n".join(lines) + "\n").encode())
+
+
+def _list_csv(rows: Rows, class_set: ClassSet) -> bytes:
+    _refuse_names(class_set, r"[|;\t\r\n]", "list-csv", "onehot-csv")
+    return _csv(["image", "labels"], ([image, _list_cell(names)] for image, names in rows.items()))
+
+
+def _list_cell(names: Iterable[str]) -> str:
+    """`cat|dog`; a last | says that commas and brackets are part of a name."""
+    cell = "|".join(names)
+    return f"{cell}|" if "," in cell or cell.startswith("[") else cell
+
+
+def _onehot_csv(rows: Rows, class_set: ClassSet) -> bytes:
+    _refuse_names(class_set, r"[\t\r\n]", "onehot-csv", "jsonl")
+    body = ([image, *(str(int(name in names)) for name in class_set.names)] for image, names in rows.items())
+    return _csv(["filename", *class_set.names], body)
+
+
+def _jsonl(rows: Rows, class_set: ClassSet) -> bytes:
+    del class_set
+    lines = [json.dumps({"file_name": image, "labels": names}, ensure_ascii=False) for image, names in rows.items()]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _wsss_list(rows: Rows, class_set: ClassSet) -> bytes:
+    """Class numbers from 0, as the lists of WSSS code have them."""
+    lines = []
+    for image, names in rows.items():
+        if re.search(r"[\s,;\"]", image):
+            msg = f"{image!r} cannot stand in a wsss-list, whose parts are divided by spaces; rename it, or take jsonl"
+            raise DataError(msg)
+        lines.append(" ".join([image, *(str(class_set.index_of(name) - 1) for name in names)]))
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _cls_labels(rows: Rows, class_set: ClassSet) -> bytes:
+    """A 0-d object array, as `np.load(path, allow_pickle=True).item()` of WSSS code wants it."""
+    vectors = {}
+    for image, names in rows.items():
+        vectors[image] = np.zeros(len(class_set), np.float32)
+        vectors[image][[class_set.index_of(name) - 1 for name in names]] = 1
+    text = io.BytesIO()
+    np.save(text, np.array(vectors, object), allow_pickle=True)
+    return text.getvalue()
+
+
+def _refuse_names(class_set: ClassSet, pattern: str, form: str, other: str) -> None:
+    wrong = next((name for name in class_set.names if re.search(pattern, name)), None)
+    if wrong is not None:
+        msg = f"class {wrong!r} cannot stand in {form}, where that divides names; rename it, or take --to {other}"
+        raise DataError(msg)
+
+
+def _csv(header: list[str], rows: Iterable[list[str]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+_ENCODERS: Mapping[str, _Encode] = {
+    "list-csv": _list_csv,
+    "onehot-csv": _onehot_csv,
+    "jsonl": _jsonl,
+    "cls-labels-npy": _cls_labels,
+    "wsss-list": _wsss_list,
+}
+WRITTEN_FORMS = tuple(_ENCODERS)
