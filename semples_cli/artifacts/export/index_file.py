@@ -30,12 +30,12 @@ class IndexFile:
         return self._handle
 
     def write(self, text: str) -> int:
-        """Append text as UTF-8; a file name that is no valid UTF-8 goes out as the bytes it has on disk.
+        """Append text as UTF-8.
 
         Returns:
             Bytes written.
         """
-        return self.handle.write(text.encode(errors="surrogateescape"))
+        return self.handle.write(text.encode())
 
     def complete(self) -> Path:
         """Close and rename; an index without any line is written too.

@@ -68,10 +68,12 @@ class MaskExporter(Protocol):
     Memory does not grow with the number of images: indices are streamed to `<name>.partial` (`index_file.py`).
 
     Attributes:
+        options: The fields of `ExportSettings` that the format has; the step refuses the others by name.
         void_rule: What becomes of 255, as the end of 'N pixels of 255 (ignore) are …'; '' where they are kept.
         notes: Sentences about this export for stderr, such as a class that had to be renamed; complete after `finish`.
     """
 
+    options: ClassVar[frozenset[str]]
     void_rule: ClassVar[str]
     notes: list[str]
 
