@@ -1,6 +1,7 @@
 """Folders named by class: `cat/1.jpg`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from semples_cli.data.image_folder import ImageFile
@@ -38,7 +39,7 @@ def read_class_folders(folder: Path, images: Sequence[ImageFile], class_set: Cla
             table.add(image.id + image.path.suffix, [(name, 0)], 0)
         if len(table.problems) > before:
             unknown.add(name)
-    return table.finish("class folders")
+    return replace(table.finish("class folders"), form=NAME)
 
 
 def _class_of(image: ImageFile) -> str:
