@@ -44,7 +44,8 @@ def inspect_cli(
     for note in found.notes:
         say(note)
     _list_differences(found.unlabelled, found.unmatched_rows, found.problems)
-    if unseen := [each.name for each in found.classes if not (each.rows if each.images is None else each.images)]:
+    unseen = [each.name for each in found.classes if not (each.rows if each.images is None else each.images)]
+    if unseen and classes is not None:
         warn(f"nothing shows {', '.join(unseen)}; check the names, or leave them out of the class list")
     if as_json:
         print_json(inspection_as_dict(found))

@@ -70,6 +70,11 @@ def test_inspect_lists_what_is_wrong_and_exits_3(run, tmp_path):
     assert row(done.stdout, "problems")[1] == "1"
 
 
+def test_only_names_of_a_list_that_was_given_are_missed(run, tmp_path):
+    (tmp_path / "labels.csv").write_text("filename,cat,dog\na.jpg,1,0\n")
+    assert "nothing shows" not in run("inspect", "--labels", "labels.csv").stderr
+
+
 def test_strict_takes_an_image_without_label_for_a_failure(run, tmp_path):
     (tmp_path / "images/new.jpg").touch()
     assert run("inspect", "images", "--labels", "labels.csv").exit_code == 0

@@ -143,6 +143,39 @@ def test_the_only_text_of_json_min_is_the_choice_whatever_it_is_called(read):
     assert names(read([minimal(1, "a.jpg", choice="Cat", weather="rain")])) == {"a.jpg": ("Cat",)}
 
 
+def test_texts_beside_regions_or_multiple_choices_are_no_classes_and_that_is_said(read):
+    box = [{"x": 1, "rectanglelabels": ["Dog"]}]
+    content = [minimal(1, "a.jpg", box=box, title="Rex"), minimal(2, "b.jpg", box=box, title="Bo")]
+    table = read(content)
+    assert names(table) == {"a.jpg": ("Dog",), "b.jpg": ("Dog",)}
+    assert table.description.endswith("2 images; texts of title are not read; if they are choices, export JSON")
+    content = [minimal(1, "a.jpg", pets={"choices": ["Cat", "Dog"]}, title="Rex"), minimal(2, "b.jpg", pets="Cat")]
+    assert names(read(content)) == {"a.jpg": ("Cat", "Dog"), "b.jpg": ("Cat",)}
+
+
+@pytest.mark.label_studio
+def test_what_label_studio_s_own_converter_writes(tmp_path):
+    from label_studio_sdk.converter import Converter
+
+    config = (
+        '<View><Image name="img" value="$image"/><Choices name="pets" toName="img" choice="multiple">'
+        '<Choice value="Cat"/><Choice value="Dog"/></Choices></View>'
+    )
+    tasks = [
+        task(1, "/data/upload/3/1cc5a5e0-a.jpg", [result("choices", ["Cat", "Dog"])]),
+        task(2, "/data/local-files/?d=x/b.jpg", [result("choices", ["Cat"])]),
+    ]
+    for each in (each for one in tasks for annotation in one["annotations"] for each in annotation["result"]):
+        each.update({"from_name": "pets", "original_width": 8, "original_height": 8})
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
+    converter = Converter(config, str(tmp_path))
+    converter.convert_to_json_min(str(tmp_path / "tasks.json"), str(tmp_path / "min"), is_dir=False)
+    converter.convert_to_json(str(tmp_path / "tasks.json"), str(tmp_path / "full"), is_dir=False)
+    for form in ("min", "full"):
+        table = read_labels(tmp_path / form / "result.json")
+        assert names(table) == {"a.jpg": ("Cat", "Dog"), "x/b.jpg": ("Cat",)}
+
+
 def test_the_image_may_be_called_otherwise(read):
     assert names(read([{**task(1, "", [result("choices", ["Cat"])]), "data": {"id": "x", "photo": "p/a.png"}}])) == {
         "p/a.png": ("Cat",)

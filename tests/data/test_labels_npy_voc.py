@@ -202,6 +202,13 @@ def test_own_names_keep_their_own_order(devkit):
     assert load_labels(devkit / "ImageSets/Main").class_set.names == ("aeroplane", "camel", "tvmonitor")
 
 
+def test_a_file_of_background_is_no_class(devkit):
+    (devkit / "ImageSets/Main/background_train.txt").write_text("2007_000032  1\n2008_000002  1\n")
+    labels = load_labels(devkit / "ImageSets/Main")
+    assert labels.table.class_names == ("aeroplane", "tvmonitor")
+    assert names(labels.table)["2007_000032"] == ("aeroplane",)
+
+
 def test_folders_without_their_files_are_refused(tmp_path):
     (tmp_path / "notes_train.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match=r"no \.xml files here; give the folder Annotations"):
@@ -228,3 +235,29 @@ def test_two_kinds_in_one_folder_are_refused(devkit):
         DataError, match="reads both as voc-main and as voc-xml; say which: --labels-format voc-main or"
     ):
         read_labels(devkit / "Annotations")
+
+
+@pytest.mark.parametrize(
+    ("form", "labels", "read_as"),
+    [
+        ("voc", "ImageSets/Main", "voc-main"),
+        ("voc", ".", "voc-main"),
+        ("open_images", "annotations/train-annotations-human-imagelabels.csv", "long-csv"),
+    ],
+)
+def test_what_datumaro_exports(tmp_path, form, labels, read_as):
+    from datumaro.components.annotation import Label
+    from datumaro.components.dataset import Dataset
+    from datumaro.components.dataset_base import DatasetItem
+    from datumaro.components.media import Image
+
+    image = Image.from_numpy(np.zeros((8, 8, 3), np.uint8))
+    items = [
+        DatasetItem("a", subset="train", media=image, annotations=[Label(0), Label(2)]),
+        DatasetItem("b", subset="train", media=image, annotations=[Label(1)]),
+    ]
+    dataset = Dataset.from_iterable(items, categories=["cat", "dog", "bird"])
+    dataset.export(str(tmp_path / "out"), form, save_media=True)
+    read = load_labels(tmp_path / "out" / labels)
+    assert {key: set(present) for key, present in names(read.table).items()} == {"a": {"cat", "bird"}, "b": {"dog"}}
+    assert read.table.form == read_as

@@ -1,7 +1,7 @@
 """Label Studio's exports JSON and JSON-MIN: choices, and the labels of regions, of each task."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,17 +41,21 @@ def read_label_studio(path: Path, class_set: ClassSet | None) -> LabelTable:
         DataError: It is no array of tasks, none of them has labels, or several texts of JSON-MIN may be the choice.
     """
     table, items = TableBuilder(path, class_set), list(read_json_array(path))
-    is_full = any(isinstance(item.value.get("data"), Mapping) for item in items)
-    answers = _read_full(items) if is_full else _read_min(path, items)
+    if any(isinstance(item.value.get("data"), Mapping) for item in items):
+        form, answers, extra = "JSON", _read_full(items), ""
+    else:
+        keys, unread = _choice_keys(path, items)
+        form, answers = "JSON-MIN", _read_min(items, keys)
+        extra = f"; texts of {', '.join(unread)} are not read; if they are choices, export JSON" if unread else ""
     for answer in answers:
         if answer.names is not None:
             _enter(answer, answer.names, table)
     if not table.rows and not table.problems:
         msg = f"{path}: no task has an annotation; export as JSON or JSON-MIN once some are labelled"
         raise DataError(msg)
-    skipped = sum(answer.names is None for answer in answers)
-    extra = f"; {skipped} task{'s' * (skipped != 1)} without annotation" if skipped else ""
-    return table.finish("Label Studio JSON" if is_full else "Label Studio JSON-MIN", None, extra)
+    if skipped := sum(answer.names is None for answer in answers):
+        extra = f"; {skipped} task{'s' * (skipped != 1)} without annotation{extra}"
+    return table.finish(f"Label Studio {form}", None, extra)
 
 
 def image_name(reference: str) -> str:
@@ -87,30 +91,36 @@ def _read_full(items: Iterable[JsonItem]) -> list[_Answer]:
     return answers
 
 
-def _read_min(path: Path, items: Sequence[JsonItem]) -> list[_Answer]:
-    """Of JSON-MIN, where a single choice is a plain text beside those of the task."""
-    key = _choice_key(path, items)
+def _read_min(items: Sequence[JsonItem], keys: Collection[str]) -> list[_Answer]:
+    """Of JSON-MIN, where a single choice is a plain text beside those of the task; `keys`: which are choices."""
     answers = []
     for item in items:
-        choice = item.value.get(key)
-        names = [*_names_of(item.value.values()), *([choice] if isinstance(choice, str) else [])]
-        answers.append(_Answer(item, _image_of(item.value), names))
+        choices = [value for key, value in item.value.items() if key in keys and isinstance(value, str)]
+        answers.append(_Answer(item, _image_of(item.value), [*_names_of(item.value.values()), *choices]))
     return answers
 
 
-def _choice_key(path: Path, items: Iterable[JsonItem]) -> str:
-    """Key of the plain texts that are choices: called so, or the only one; '' where there is none."""
-    keys: dict[str, None] = {}
+def _choice_keys(path: Path, items: Iterable[JsonItem]) -> tuple[frozenset[str], list[str]]:
+    """Keys whose texts are choices in JSON-MIN, and those whose texts are not read.
+
+    The key of a multiple choice or of regions is one; else a key that is called so, or the only one that has texts.
+    """
+    certain: set[str] = set()
+    texts: dict[str, None] = {}
     for item in items:
-        texts = [key for key, value in item.value.items() if isinstance(value, str) and key not in _ADDED]
         image = _image_of(item.value)
-        keys |= dict.fromkeys(key for key in texts if item.value[key] != image)
-    found = [key for key in keys if key in ("choice", "choices") or find_label_columns((key,))] or list(keys)
-    if len(found) > 1:
+        for key, value in item.value.items():
+            if any(True for _ in _names_of([value])):
+                certain.add(key)
+            elif isinstance(value, str) and key not in _ADDED and value != image:
+                texts[key] = None
+    named = [key for key in texts if key in ("choice", "choices") or find_label_columns((key,))]
+    found = sorted(certain) or named or list(texts)
+    if not certain and len(found) > 1:
         names = " and ".join(repr(key) for key in found)
         msg = f"{path}: {names} may both be the choice, which JSON-MIN does not say; export it as JSON"
         raise DataError(msg)
-    return found[0] if found else ""
+    return frozenset(found), [key for key in texts if key not in found]
 
 
 def _enter(answer: _Answer, names: list[object], table: TableBuilder) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from semples_cli.data.labels.table import LabelRow, LabelTable
 from semples_cli.data.word_file import read_entries
 from semples_cli.errors import DataError
-from semples_cli.types import ClassSet
+from semples_cli.types import BACKGROUND, ClassSet
 
 NAME = "voc-main"
 _SPLITS = ("train", "val", "trainval", "test", "train_aug")
@@ -72,7 +72,9 @@ def _class_files(main: Path) -> Iterator[tuple[str, Path]]:
     splits = {*lists, *_SPLITS}
     for path in flagged:
         split = max((split for split in splits if path.stem.endswith(f"_{split}")), key=len, default="")
-        yield path.stem.removesuffix(f"_{split}"), path
+        name = path.stem.removesuffix(f"_{split}")
+        if name != BACKGROUND:  # exports of CVAT and datumaro have a file of it
+            yield name, path
 
 
 def _check_class(class_name: str, path: Path, class_set: ClassSet | None) -> None:
