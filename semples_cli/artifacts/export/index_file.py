@@ -22,6 +22,11 @@ class IndexFile:
         return self.path.with_name(self.path.name + ".partial")
 
     @property
+    def is_begun(self) -> bool:
+        """Whether anything was written yet."""
+        return self._handle is not None
+
+    @property
     def handle(self) -> BinaryIO:
         """The open file, seekable, made where it is missing."""
         if self._handle is None:
