@@ -63,7 +63,7 @@ def test_a_failed_item_is_listed_and_exits_3(world):
     ("args", "code", "message"),
     [
         (["masks"], 2, "--out"),
-        (["masks", "--out", "irn", "--to", "voc"], 2, "--to voc: choose one of irn"),
+        (["masks", "--out", "irn", "--to", "pascal"], 2, "--to pascal: choose one of coco, cvat, hf, label-studio"),
         (["masks", "--out", "masks/irn"], 2, "lie inside each other"),
         (["nowhere", "--out", "irn"], 1, "no CAMs here"),
         (["masks", "--out", "irn", "--cams-numbering", "1"], 2, "leave --cams-numbering out"),

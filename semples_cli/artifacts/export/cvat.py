@@ -94,8 +94,8 @@ def _label_names(class_set: ClassSet) -> list[str]:
     for label, name in zip(labels, class_set.names, strict=True):
         if not label or label.startswith("#") or label.casefold() == BACKGROUND or labels.count(label) > 1:
             msg = (
-                f"class {name!r} would be {label!r} in CVAT's label map, where a name holds no ':', does not begin with "
-                f"'#', is not {BACKGROUND!r} and stands once; give --classes with other names in the same order"
+                f"class {name!r} would be {label!r} in CVAT's label map, where a name holds no ':', does not begin "
+                f"with '#', is not {BACKGROUND!r} and stands once; give --classes with other names in the same order"
             )
             raise SettingsError(msg)
     return labels

@@ -46,8 +46,8 @@ class HfExporter:
         """Put image and mask side by side, and their line into the metadata."""
         if not self.notes and (word := _SPLIT_WORD.search(image.file_name)):
             self.notes.append(
-                f"{image.file_name}: load_dataset('imagefolder', data_dir=…) takes {word[1]!r} for a split and loses the "
-                f"masks; load_dataset({str(self._out)!r}) does not"
+                f"{image.file_name}: load_dataset('imagefolder', data_dir=…) takes {word[1]!r} for a split and loses "
+                f"the masks; load_dataset({str(self._out)!r}) does not"
             )
         names = f"{IMAGES}/{image.file_name}", f"{MASKS}/{image.id}.png"
         picture, mask = (self._out / name for name in names)
@@ -80,8 +80,8 @@ configs:
 task_categories:
 - image-segmentation
 ---
-Pseudo masks by semples. `load_dataset` of this folder has the columns `image` and `mask`; `numpy.array(row["mask"])` are
-the class indices, {ignore} is ignore:
+Pseudo masks by semples. `load_dataset` of this folder has the columns `image` and `mask`; `numpy.array(row["mask"])`
+are the class indices, {ignore} is ignore:
 
 {classes}
 """

@@ -73,7 +73,7 @@ class VocExporter:
         suffix = _ENDINGS.get(suffix, suffix)
         if self._suffix and suffix != self._suffix:
             msg = (
-                f"{image.image_path}: mmsegmentation takes one ending for all images, and the first had {self._suffix}; "
+                f"{image.image_path}: mmsegmentation takes one ending for all images, here {self._suffix}; "
                 "convert this one, or export the two kinds into two folders"
             )
             raise DataError(msg)
@@ -93,7 +93,7 @@ class VocExporter:
         )
 
 
-CONFIG_TEXT = '''"""Dataset of mmsegmentation: name this file in `_base_` of a config, and put `train_dataset` into its dataloader."""
+CONFIG_TEXT = """# Dataset of mmsegmentation: name this file in _base_ of a config, and train_dataset in its dataloader.
 
 metainfo = dict(
     classes={classes},
@@ -110,4 +110,4 @@ train_dataset = dict(
     reduce_zero_label=False,  # 0 is the class background; True would make it {ignore} and shift all others
     metainfo=metainfo,
 )
-'''
+"""

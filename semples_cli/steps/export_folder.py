@@ -1,0 +1,127 @@
+"""The output folder of `export_masks`: who may write there, what was written, and when it is complete."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from semples_cli.artifacts.run_folder import HIDDEN, RunFolder, read_run_record, write_run_record
+from semples_cli.artifacts.run_lock import lock_run
+from semples_cli.errors import ArtifactError, SettingsError
+
+_CURE = "choose another --out, or --overwrite to write it again, whatever was edited there"
+
+
+class ExportFolder:
+    """One export, from the lock to the last file; a context manager.
+
+    `.semples/run.json` says what is exported, and `complete` when nothing is missing; `.semples/written.txt` names the
+    files, so that an export that is made again leaves none of the old ones behind.
+
+    Args:
+        root: The folder.
+        record: What is exported, as JSON values: the same record, the same files.
+        overwrite: Write again, whatever is there.
+
+    Attributes:
+        is_complete: The very same export is there, whole.
+        files: Its index files.
+
+    Raises:
+        ArtifactError: Another process writes here, or nothing can be written.
+        SettingsError: Something else is there already.
+    """
+
+    def __init__(self, root: Path, record: Mapping[str, Any], *, overwrite: bool) -> None:
+        self._run = RunFolder(root)
+        self._record = dict(record)
+        previous = read_run_record(root) if root.is_dir() else None
+        if not overwrite:
+            _check_free(root, previous, record)
+        self.files = tuple(root / name for name in (previous or {}).get("files", ()))
+        self.is_complete = not overwrite and previous is not None and self._is_whole(previous)
+        self._lock = lock_run(self._run.lock)
+        self._list: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._list is not None:
+            self._list.close()
+        self._lock.close()
+
+    def begin(self) -> None:
+        """Remove what an earlier export wrote, and say that this one is not complete."""
+        self._remove_old()
+        write_run_record(self._run, {**self._record, "complete": False})
+        self._list = self._written.open("wb", buffering=0)  # what is on the disk is in the list, however a run ends
+
+    def note(self, paths: Iterable[Path]) -> None:
+        """Files of the export."""
+        if self._list is not None:
+            for path in paths:
+                self._list.write(f"{self._inside(path)}\n".encode())
+
+    def complete(self, files: Iterable[Path]) -> None:
+        """All is written: the same command has nothing to do the next time."""
+        names = [self._inside(path) for path in files]
+        write_run_record(self._run, {**self._record, "complete": True, "files": names})
+
+    def _is_whole(self, previous: Mapping[str, Any]) -> bool:
+        same = all(previous.get(key) == value for key, value in self._record.items())
+        return same and bool(previous.get("complete")) and all(path.is_file() for path in self.files)
+
+    @property
+    def _written(self) -> Path:
+        return self._run.hidden / "written.txt"
+
+    def _inside(self, path: Path) -> str:
+        return path.relative_to(self._run.root).as_posix()
+
+    def _remove_old(self) -> None:
+        if not self._written.exists():
+            return
+        for line in self._written.read_text(encoding="utf-8").splitlines():
+            name = Path(line)
+            if name.is_absolute() or ".." in name.parts:
+                msg = f"{self._written}: {line!r} lies outside of the export; remove {self._run.root} by hand"
+                raise ArtifactError(msg)
+            (self._run.root / name).unlink(missing_ok=True)
+
+
+def fingerprint(items: Iterable[tuple[str, Path, Path]]) -> str:
+    """Hash over ids, and over size and time of change of mask and image.
+
+    Args:
+        items: (id, mask, image).
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for sample_id, *paths in items:
+        stats = [path.stat() for path in paths]
+        line = json.dumps([sample_id, [(stat.st_size, stat.st_mtime_ns) for stat in stats]])
+        digest.update(line.encode())
+    return digest.hexdigest()
+
+
+def _check_free(root: Path, previous: Mapping[str, Any] | None, record: Mapping[str, Any]) -> None:
+    if previous is None:
+        if root.is_dir() and any(entry.name != HIDDEN for entry in root.iterdir()):
+            msg = f"--out {root} is not empty and no export of ours: choose another --out, or add to it by --overwrite"
+            raise SettingsError(msg)
+        return
+    if previous.get("command") != record["command"] or previous.get("to") != record["to"]:
+        what = " --to ".join(str(previous[key]) for key in ("command", "to") if key in previous)
+        msg = f"--out {root} was made by `semples {what}`; {_CURE}"
+        raise SettingsError(msg)
+    changed = [key for key, value in record.items() if previous.get(key) != value]
+    if previous.get("complete") and changed:
+        msg = f"--out {root} holds a complete export, and {', '.join(changed)} changed since; {_CURE}"
+        raise SettingsError(msg)
