@@ -1,13 +1,18 @@
-"""`semples export`: what it writes and says, exit codes, and what it refuses."""
+"""`semples export` of CAMs and of masks: what it writes and says, exit codes, and what it refuses."""
 
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from export_world import CLASSES, MASKS, files_in, write_images
 from typer.testing import CliRunner
 
 from semples_cli.artifacts.cam_store import write_cam
+from semples_cli.artifacts.mask_png import write_mask
+from semples_cli.artifacts.run_folder import class_record, write_run_record
 from semples_cli.cli.app import app
 from semples_cli.types import Cam
 
@@ -66,6 +71,14 @@ def test_a_failed_item_is_listed_and_exits_3(world):
         (["masks", "--out", "irn", "--to", "pascal"], 2, "--to pascal: choose one of coco, cvat, hf, label-studio"),
         (["masks", "--out", "masks/irn"], 2, "lie inside each other"),
         (["nowhere", "--out", "irn"], 1, "no CAMs here"),
+        (["masks", "--out", "irn", "--instances", "class"], 2, "--instances: --to irn exports CAMs; leave it out, or"),
+        (["masks", "--out", "irn", "--images", "i", "--polygons"], 2, "--images, --polygons: --to irn exports CAMs"),
+        (["masks", "--out", "irn", "--to", "coco", "--cams-map", "cam"], 2, "--cams-map: --to coco exports masks;"),
+        (["masks", "--out", "irn", "--to", "voc", "--polygons"], 2, "--polygons: --to voc does not have this; leave"),
+        (["masks", "--out", "irn", "--to", "cvat", "--shard-size", "200"], 2, "--shard-size: --to cvat does not have"),
+        (["masks", "--out", "irn", "--to", "coco", "--instances", "all"], 2, "choose one of class, components"),
+        (["masks", "--out", "irn", "--to", "coco", "--classes", "nope.txt"], 1, "nope.txt: no such class list"),
+        (["masks", "--out", "irn", "--to", "coco"], 1, "masks: no mask PNGs here"),
         (["masks", "--out", "irn", "--cams-numbering", "1"], 2, "leave --cams-numbering out"),
         (["masks", "--out", "irn", "--cams-format", "coco"], 2, "--cams-format coco: choose one of auto, semples"),
     ],
@@ -76,3 +89,100 @@ def test_refusals_are_one_line_and_nothing_is_written(world, args, code, message
     assert message in re.sub(r"[\s│]+", " ", done.stderr)
     assert "Traceback" not in done.output
     assert not (world / "irn").exists()
+
+
+# Masks
+
+
+@pytest.fixture
+def masks_world(tmp_path, monkeypatch):
+    """masks/, a run over images/; the tests stand in the folder that holds both."""
+    write_images(tmp_path / "images")
+    for sample_id, values in MASKS.items():
+        write_mask(tmp_path / f"masks/{sample_id}.png", values)
+    record = {"command": "cams", "inputs": [str(tmp_path / "images")], "classes": class_record(CLASSES)}
+    write_run_record(tmp_path / "masks", record)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_example_of_masks_runs_and_says_where_the_index_is(masks_world):
+    example = re.search(r"Example: semples (export masks/ --to coco --out coco/)", run("--help").stdout)
+    done = CliRunner().invoke(app, example.group(1).split(), env=WIDE)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout == ""
+    assert f"{len(MASKS)} masks written" in done.stderr
+    assert "coco: coco/instances.json" in done.stderr
+    assert (masks_world / "coco/instances.json").is_file()
+
+
+@pytest.mark.parametrize("to", ["coco", "cvat", "hf", "voc"])
+def test_json_of_masks_is_one_document(masks_world, to):
+    (masks_world / "masks/one.png").unlink()
+    done = run("masks", "--to", to, "--out", "out", "--json")
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document.pop("seconds") >= 0
+    files = document.pop("files")
+    assert files
+    assert all((masks_world / path).is_file() for path in files)
+    assert document == {
+        "out": "out",
+        "to": to,
+        "written": len(MASKS) - 1,
+        "resumed": 0,
+        "failed": [],
+        "skipped": [{"id": "one", "reason": "no mask in masks"}],
+    }
+    again = json.loads(run("masks", "--to", to, "--out", "out", "--json").stdout)
+    assert (again["written"], again["resumed"], again["files"]) == (0, len(MASKS) - 1, files)
+    assert json.loads(run("masks", "--to", to, "--out", "out", "--json", "--overwrite").stdout)["resumed"] == 0
+
+
+def test_a_damaged_mask_is_listed_the_rest_written_and_the_exit_code_3(masks_world):
+    (masks_world / "masks/one.png").write_bytes(b"")
+    done = run("masks", "--to", "cvat", "--out", "out", "--json")
+    assert done.exit_code == 3
+    document = json.loads(done.stdout)
+    assert [entry["id"] for entry in document["failed"]] == ["one"]
+    assert document["written"] == len(MASKS) - 1
+    assert "failed: one: masks/one.png: this file is empty" in done.stderr
+
+
+def test_void_is_said_on_stderr(masks_world):
+    done = run("masks", "--to", "cvat", "--out", "out")
+    assert re.search(r"\d+ pixels of 255 \(ignore\) in 3 masks are written as 0, background", done.stderr)
+
+
+def test_options_reach_the_exporter(masks_world):
+    (masks_world / "names.txt").write_text("a\nb\nc\nd\n")
+    write_mask(masks_world / "plain/full.png", MASKS["full"])
+    args = ("--images", "images", "--classes", "names.txt", "--polygons", "--instances", "components")
+    done = run("plain", "--to", "coco", "--out", "out", *args)
+    assert done.exit_code == 0, done.stderr
+    document = json.loads((masks_world / "out/instances.json").read_bytes())
+    assert [category["name"] for category in document["categories"]] == ["a", "b", "c", "d"]
+    assert document["annotations"][0]["segmentation"] == [[0, 0, 9, 0, 9, 6, 0, 6]]
+
+
+def test_images_are_copied_where_that_is_wished(masks_world):
+    run("masks", "--to", "hf", "--out", "out", "--copy-images")
+    assert not (masks_world / "out/images/one.jpg").samefile(masks_world / "images/one.jpg")
+
+
+def test_something_else_in_the_folder_is_refused_and_stays(masks_world):
+    run("masks", "--to", "voc", "--out", "out")
+    before = files_in(masks_world / "out")
+    done = run("masks", "--to", "hf", "--out", "out")
+    assert done.exit_code == 2
+    assert "was made by `semples export --to voc`" in done.stderr
+    assert files_in(masks_world / "out") == before
+
+
+def test_export_starts_without_torch():
+    code = (
+        "import sys; from semples_cli.cli.app import app; from semples_cli.steps.export_masks import load_exporter\n"
+        "[load_exporter(name) for name in ('coco', 'cvat', 'hf', 'voc')]\n"
+        "print([name for name in ('torch', 'open_clip', 'supervision', 'label_studio_sdk') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
