@@ -17,6 +17,7 @@ from semples_cli.cli.learn_prompts import learn_prompts_cli
 from semples_cli.cli.models import models_app
 from semples_cli.cli.prompts import prompts_app
 from semples_cli.cli.refine import refine_cli
+from semples_cli.cli.report import report_cli
 from semples_cli.cli.run import run_cli
 from semples_cli.cli.train_demo_clip import train_demo_clip_cli
 from semples_cli.cli.train_generator import train_generator_cli
@@ -55,6 +56,7 @@ app.command("learn-prompts")(learn_prompts_cli)
 app.command("refine")(refine_cli)
 app.command("crf")(crf_cli)
 app.command("evaluate")(evaluate_cli)
+app.command("report")(report_cli)
 app.command("export")(export_cli)
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(data_app, name="data")

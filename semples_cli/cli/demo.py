@@ -20,7 +20,7 @@ WIDTH = 66  # so that the lines below the table are not broken
 
 @error_border
 def demo_cli(
-    out: Annotated[Path, typer.Option(help="Folder for the world, masks, overlays and report.")] = Path("demo-out"),
+    out: Annotated[Path, typer.Option(help="Folder for the world, masks, overlays and reports.")] = Path("demo-out"),
     seed: Annotated[int, typer.Option(min=0, help="Seeds everything that is drawn.")] = DEFAULTS.seed,
     pairing: Annotated[
         int,
@@ -61,6 +61,7 @@ def demo_cli(
         print_table(_table(result))
         print_table(_prompt_table(result))
     say(f"masks and overlays: {out}; picture: {result.overview}; report: {result.report}")
+    say(f"open in a browser: {result.page}")
     raise typer.Exit(code)
 
 

@@ -1,14 +1,15 @@
-"""`semples evaluate`: masks or CAMs against ground truth; a table, a JSON document, a report folder."""
+"""`semples evaluate`: masks or CAMs against ground truth; a table, a JSON document, a report folder with a page."""
 
 import math
 from operator import itemgetter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
+from semples_cli.artifacts.report_html import DEFAULT_GALLERY
 from semples_cli.cli.cam_options import (
     DEFAULT_FORMAT,
     CamsFormatOption,
@@ -27,8 +28,12 @@ from semples_cli.cli.console import (
     progress_bar,
     say,
 )
+from semples_cli.cli.report import GalleryOption, ImagesOption, progress_bars
 from semples_cli.errors import SettingsError
 from semples_cli.types import Report
+
+if TYPE_CHECKING:
+    from semples_cli.steps.cam_reader import CamForm
 
 COLUMNS = {"iou": "IoU", "precision": "precision", "recall": "recall", "fp_rate": "FP", "fn_rate": "FN"}
 
@@ -45,7 +50,9 @@ def evaluate_cli(
         str | None,
         typer.Option(help="Class list: a file with one name a line, or voc12, coco14. By default the run's own."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for report.json and CSV files.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.json, report.html and CSV files.")] = None,
+    gallery: GalleryOption = DEFAULT_GALLERY,
+    images: ImagesOption = None,
     cams: Annotated[
         bool, typer.Option("--cams", help="Evaluate the folder's CAMs, at every background score in one pass.")
     ] = False,
@@ -65,12 +72,13 @@ def evaluate_cli(
     """
     from semples_cli.artifacts.report_files import report_as_dict, write_report
     from semples_cli.steps.evaluate_masks import evaluate_cams, evaluate_masks
+    from semples_cli.steps.report_stages import score_images
 
     if background_score is not None and not cams:
         msg = "--background-score cuts CAMs, but masks are cut already: add --cams, or leave it out"
         raise SettingsError(msg)
     form = cam_form(cams_format, cams_numbering, cams_map, unread=None if cams else "masks are evaluated; add --cams")
-    class_set = read_classes(classes)
+    class_set, image_scores = read_classes(classes), dict[str, float]()
     with progress_bar("evaluate") as progress:
         if cams:
             report = evaluate_cams(
@@ -84,14 +92,53 @@ def evaluate_cli(
                 note=say,
             )
         else:
-            report = evaluate_masks(masks, ground_truth, class_set, split_list=split_list, progress=progress, note=say)
+            report = evaluate_masks(
+                masks,
+                ground_truth,
+                class_set,
+                split_list=split_list,
+                progress=progress,
+                note=say,
+                observe=None if out is None else score_images(image_scores),
+            )
     if out is not None:
         say(f"report written to {write_report(out, report)}")
+        made_of = (masks, ground_truth, split_list, images)
+        _write_page(out, report, made_of, gallery, form if cams else None, image_scores)
     if json:
         print_json(report_as_dict(report))
     else:
         print_table(_table(report))
     _end(report, "CAM" if cams else "mask")
+
+
+def _write_page(
+    out: Path,
+    report: Report,
+    made_of: tuple[Path, Path, Path | None, Path | None],
+    gallery: int,
+    cams_form: "CamForm | None",
+    image_scores: dict[str, float],
+) -> None:
+    """Draw report.html, beside the report.json that it agrees with."""
+    from semples_cli.steps.make_report import PAGE_NAME, make_evaluation_page
+
+    masks, ground_truth, split_list, images = made_of
+    with progress_bars() as begin:
+        made = make_evaluation_page(
+            masks,
+            out / PAGE_NAME,
+            report,
+            ground_truth,
+            image_scores=image_scores,
+            cams_form=cams_form,
+            split_list=split_list,
+            images=images,
+            gallery=gallery,
+            begin=begin,
+            note=say,
+        )
+    say(f"page written to {made.path}")
 
 
 def _table(report: Report) -> Table:

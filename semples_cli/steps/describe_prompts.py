@@ -76,7 +76,7 @@ def describe_prompts(
     )
 
 
-def descriptions_as_dict(described: Sequence[PromptDescription]) -> dict[str, object]:
+def descriptions_as_dict(described: Sequence[PromptDescription]) -> dict[str, list[dict[str, object]]]:
     """The descriptions as JSON values: {"prompts": [one object for each class, in order]}."""
     return {
         "prompts": [

@@ -95,7 +95,7 @@ def match_ground_truth(
     Raises:
         DataError: No ground truth, nothing that matches, or a split list that cannot be used.
     """
-    targets = _find_targets(ground_truth)
+    targets = find_targets(ground_truth)
     wanted = tuple(targets) if split_list is None else _read_split(split_list, targets)
     pairs = tuple(Pair(sample_id, found[sample_id], targets[sample_id]) for sample_id in wanted if sample_id in found)
     if not pairs:
@@ -111,7 +111,12 @@ def match_ground_truth(
     return Matched(pairs, tuple(sample_id for sample_id in wanted if sample_id not in found))
 
 
-def _find_targets(ground_truth: Path) -> dict[str, Path]:
+def find_targets(ground_truth: Path) -> dict[str, Path]:
+    """Ground-truth PNGs by id, of a folder or a VOC devkit.
+
+    Raises:
+        DataError: There is none.
+    """
     folder = next((ground_truth / name for name in VOC_FOLDERS if (ground_truth / name).is_dir()), ground_truth)
     with _as_ground_truth():
         targets = find_masks(folder)

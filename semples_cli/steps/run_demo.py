@@ -26,9 +26,10 @@ from semples_cli.steps.demo_leakage import measure_leakage
 from semples_cli.steps.demo_stages import PROMPTS, STAGES, DemoRun, DemoSettings, remove_weights
 from semples_cli.steps.describe_prompts import PromptDescription, describe_prompts, descriptions_as_dict
 from semples_cli.steps.evaluate_masks import evaluate_cams, evaluate_masks
+from semples_cli.steps.make_report import make_report
 from semples_cli.steps.progress import Begin, silent, tqdm_progress
 from semples_cli.steps.render_demo import GROUND_TRUTH, render_demo
-from semples_cli.types import RunSummary
+from semples_cli.types import Progress, RunSummary
 
 FORMAT_VERSION = 1
 NOTE = "figures of the built-in world, not of VOC or of any photograph"
@@ -67,6 +68,7 @@ class DemoResult:
         prompts: What the learned prompts are near to, among the words that the built-in model knows.
         report: Path of report.json.
         overview: Path of the picture of the first images, their ground truth and the masks of each stage.
+        page: Path of report.html, all of it to look through.
     """
 
     world: WorldSettings
@@ -74,6 +76,7 @@ class DemoResult:
     prompts: tuple[PromptDescription, ...]
     report: Path
     overview: Path
+    page: Path
 
 
 def demo_settings() -> DemoSettings:
@@ -94,7 +97,7 @@ def run_demo(
     """Render the built-in world and run every stage on it; what an earlier run with the same settings did is kept.
 
     Writes `out/world`, a run folder for each stage (masks, overlays), a report folder for each in `out/reports`,
-    `out/report.json` and `out/overview.png`.
+    `out/report.json`, `out/report.html` and `out/overview.png`.
 
     Args:
         out: Folder to write.
@@ -125,7 +128,13 @@ def run_demo(
     with open_atomic(report) as handle:
         text = json.dumps(result_as_dict(world, stages, prompts), ensure_ascii=False, allow_nan=False, indent=1)
         handle.write(text.encode() + b"\n")
-    return DemoResult(world, stages, prompts, report, overview)
+    page = make_report(
+        out,
+        ground_truth=folder / GROUND_TRUTH,
+        described=descriptions_as_dict(prompts)["prompts"],
+        begin=_silently,
+    ).path
+    return DemoResult(world, stages, prompts, report, overview, page)
 
 
 def result_as_dict(
@@ -171,6 +180,11 @@ def _measure(run: DemoRun, world: WorldSettings, name: str, summary: RunSummary)
         leakage=measure_leakage(masks, run.world, run.data.samples, world.pairing),
         summary=summary,
     )
+
+
+def _silently(part: str) -> Progress:
+    del part
+    return silent
 
 
 def _draw_overview(run: DemoRun, path: Path) -> None:
