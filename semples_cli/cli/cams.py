@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.table import Table
@@ -17,6 +17,7 @@ from semples_cli.cli.console import (
     report_summary,
     say,
 )
+from semples_cli.cli.image_inputs import ImagesArgument
 from semples_cli.cli.learned import GeneratorWeightsOption, LearnedFile, PromptsOption, read_learned
 from semples_cli.cli.loading import load_engine, take_stock
 from semples_cli.config import CamSettings, EngineSettings
@@ -38,7 +39,7 @@ NO_LABEL = "no label names it"
 def cams_cli(
     context: typer.Context,
     out: options.OutOption,
-    images: Annotated[list[Path] | None, typer.Argument(help="Image files, or folders of images.")] = None,
+    images: ImagesArgument = None,
     labels: options.LabelsOption = None,
     labels_format: options.LabelsFormatOption = "auto",
     label: options.LabelOption = None,

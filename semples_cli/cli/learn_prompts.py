@@ -14,6 +14,7 @@ import typer
 from semples_cli.cli import options
 from semples_cli.cli.cam_options import DEFAULT_FORMAT, CamsFormatOption, CamsMapOption, CamsNumberingOption, cam_form
 from semples_cli.cli.console import EXIT_ITEMS_FAILED, error_border, print_json, progress_bar, say
+from semples_cli.cli.image_inputs import ImagesArgument
 from semples_cli.cli.loading import load_engine, take_stock
 from semples_cli.cli.refine import RegionEpsilonOption
 from semples_cli.config import (
@@ -49,7 +50,7 @@ MinImagesOption = Annotated[
 
 @error_border
 def learn_prompts_cli(
-    images: Annotated[list[Path] | None, typer.Argument(help="Image files, or folders of images.")] = None,
+    images: ImagesArgument = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="File for the prompts; the generator's weights lie beside it.")
     ] = Path("prompts.safetensors"),

@@ -10,6 +10,7 @@ from semples_cli.cli import options
 from semples_cli.cli.cam_options import DEFAULT_FORMAT, CamsFormatOption, CamsMapOption, CamsNumberingOption, cam_form
 from semples_cli.cli.cams import NO_LABEL, parse_scales, result_json
 from semples_cli.cli.console import EXIT_ITEMS_FAILED, error_border, print_json, progress_bar, report_summary, say
+from semples_cli.cli.image_inputs import ImagesArgument
 from semples_cli.cli.learned import LearnedFile, ModelOption, WeightsOption
 from semples_cli.config import GENERATOR_PRESETS, CamSettings, EngineSettings, GeneratorSettings
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
@@ -85,7 +86,7 @@ FlipsOption = Annotated[
 def refine_cli(
     out: options.OutOption,
     prompts: PromptsOption,
-    images: Annotated[list[Path] | None, typer.Argument(help="Image files, or folders of images.")] = None,
+    images: ImagesArgument = None,
     initial: InitialOption = None,
     cams: Annotated[
         Path | None,

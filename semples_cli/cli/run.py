@@ -18,6 +18,7 @@ from semples_cli.cli.console import (
     report_summary,
     say,
 )
+from semples_cli.cli.image_inputs import ImagesArgument
 from semples_cli.cli.learn_prompts import InitOption, MinImagesOption
 from semples_cli.cli.loading import load_engine, take_stock
 from semples_cli.cli.refine import RegionEpsilonOption
@@ -40,7 +41,7 @@ def run_cli(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for prompts, weights and masks.", rich_help_panel="Output")
     ],
-    images: Annotated[list[Path] | None, typer.Argument(help="Image files, or folders of images.")] = None,
+    images: ImagesArgument = None,
     labels: options.LabelsOption = None,
     labels_format: options.LabelsFormatOption = "auto",
     classes: options.ClassesOption = None,

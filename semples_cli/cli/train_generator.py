@@ -8,6 +8,7 @@ import typer
 
 from semples_cli.cli import options
 from semples_cli.cli.console import EXIT_ITEMS_FAILED, error_border, print_json, progress_bar, say
+from semples_cli.cli.image_inputs import ImagesArgument
 from semples_cli.cli.loading import load_engine, take_stock
 from semples_cli.config import GENERATOR_PRESETS, GENERATORS, POOLINGS, VITS, EngineSettings, GeneratorSettings
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
@@ -45,7 +46,7 @@ PoolingOption = Annotated[
 
 @error_border
 def train_generator_cli(
-    images: Annotated[list[Path] | None, typer.Argument(help="Image files, or folders of images.")] = None,
+    images: ImagesArgument = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="File for the weights.")] = Path(
         "generator_initial.safetensors"
     ),

@@ -1,4 +1,8 @@
-"""Finds the images that a command is given and names them: id = relative path without suffix."""
+"""Finds the images that a command is given and names them: id = relative path without suffix.
+
+Of a folder, ids are relative to it. Of files, they are relative to the folder that all given files have in common, so
+that a list of files names the images as the folder that holds them does, and one file alone is called by its stem.
+"""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -18,7 +22,7 @@ class ImageFile:
     """One image.
 
     Attributes:
-        id: POSIX path relative to the folder that was given, without suffix; the stem of a single file.
+        id: POSIX path without suffix, relative to the folder that was given, or that the given files have in common.
         path: Where it lies.
     """
 
@@ -37,14 +41,15 @@ def find_images(inputs: Sequence[Path]) -> tuple[ImageFile, ...]:
             id.
     """
     found: dict[str, Path] = {}
+    common = common_folder(inputs)
     for entry in inputs:
-        images = list(_images_of(entry))
+        images = list(_images_of(entry, common))
         if not images:
             msg = f"{entry}: no images here; files ending in {', '.join(sorted(SUFFIXES))} are taken"
             raise DataError(msg)
         for image in images:
             other = found.setdefault(image.id, image.path)
-            if other != image.path:
+            if other != image.path and _normal(other) != _normal(image.path):
                 msg = (
                     f"{other} and {image.path} would both be written as {image.id!r}: rename one, or run them into "
                     "two output folders"
@@ -59,16 +64,28 @@ def check_output_folder(inputs: Sequence[Path], out: Path) -> None:
     Raises:
         SettingsError: `out` is one of the input folders, or the folder of an input file.
     """
-    for entry in inputs:
-        folder = entry if entry.is_dir() else entry.parent
-        if folder.resolve() == out.resolve():
+    target = out.resolve()
+    for folder in dict.fromkeys(entry if entry.is_dir() else entry.parent for entry in inputs):
+        if folder.resolve() == target:
             msg = f"--out {out} is where the images lie: masks would mix with them; choose another folder"
             raise SettingsError(msg)
 
 
-def _images_of(entry: Path) -> Iterator[ImageFile]:
-    if entry.is_file():
-        yield ImageFile(entry.stem, entry)
+def common_folder(inputs: Sequence[Path]) -> Path | None:
+    """The innermost folder that holds all files among the inputs, as an absolute path; None where there is no file."""
+    folders = {os.path.dirname(_normal(entry)) for entry in inputs if entry.is_file()}  # noqa: PTH120
+    return Path(os.path.commonpath(folders)) if folders else None
+
+
+def _normal(path: Path) -> str:
+    """Absolute, without `..`, which would hide that two paths are one."""
+    return os.path.normpath(path.absolute())
+
+
+def _images_of(entry: Path, common: Path | None) -> Iterator[ImageFile]:
+    """The images of one input; `common`: what the ids of files are relative to."""
+    if common is not None and entry.is_file():
+        yield ImageFile(Path(_normal(entry)).relative_to(common).with_suffix("").as_posix(), entry)
         return
     if not entry.is_dir():
         msg = f"{entry}: no such file or folder; give the folder of the images, or an image"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from semples_cli.data.class_list import read_class_list
 from semples_cli.data.coco import coco_classes, find_coco, find_coco_split
-from semples_cli.data.image_folder import ImageFile, find_images
+from semples_cli.data.image_folder import ImageFile, common_folder, find_images
 from semples_cli.data.labels import class_folders, coco_json, voc_main, voc_xml
 from semples_cli.data.labels.recognise import AUTO, read_labels
 from semples_cli.data.labels.recognise_folder import FOLDER_FORMATS, read_folder
@@ -204,8 +204,12 @@ def _find_table(
 
 
 def _labels_beside(inputs: Sequence[Path]) -> Path | None:
-    """The one label file in the folders of the images, or beside such a folder."""
-    found = dict.fromkeys(path for entry in inputs for path in _beside(entry))
+    """The one label file in the folders of the images, or beside such a folder, else where all given files meet."""
+    of_files = dict.fromkeys(entry.parent for entry in inputs if not entry.is_dir())
+    beside = [*map(_beside, (entry for entry in inputs if entry.is_dir())), *map(_label_files, of_files)]
+    found = dict.fromkeys(path for paths in beside for path in paths)
+    if not found and (common := common_folder(inputs)) is not None:
+        found = dict.fromkeys(_label_files(common))
     if len(found) > 1:
         msg = (
             f"{' and '.join(map(str, found))} both lie beside the images; say which by --labels, or run them one by one"
@@ -214,10 +218,9 @@ def _labels_beside(inputs: Sequence[Path]) -> Path | None:
     return next(iter(found), None)
 
 
-def _beside(entry: Path) -> list[Path]:
+def _beside(folder: Path) -> list[Path]:
     """What lies in the folder, else what lies beside it."""
-    folder = entry if entry.is_dir() else entry.parent
-    folders = (folder, folder.parent) if entry.is_dir() and folder.name not in ("", "..") else (folder,)
+    folders = (folder, folder.parent) if folder.name not in ("", "..") else (folder,)
     return next((found for place in folders if (found := _label_files(place))), [])
 
 

@@ -98,9 +98,20 @@ def test_two_label_files_are_not_guessed(images):
 def test_several_inputs_share_a_label_file(images):
     write(images / "labels.csv", ROWS)
     assert present(load_dataset([images / "a/1.jpg", images / "b.jpg"], labels=images / "labels.csv")) == {
-        "1": ("cat", "dog"),
+        "a/1": ("cat", "dog"),
         "b": ("cat",),
     }
+
+
+def test_labels_are_found_where_listed_files_meet(images):
+    write(images / "labels.csv", ROWS)
+    write(Path("images/c/3.jpg"))
+    listed = [images / "a/1.jpg", images / "a/2.png", images / "c/3.jpg"]
+    dataset = load_dataset(listed)
+    assert present(dataset) == {"a/1": ("cat", "dog"), "a/2": ()}
+    assert dataset.unlabelled == ("c/3",)
+    write(images / "c/labels.csv", "3.jpg,cat\n")
+    assert present(load_dataset(listed, classes=None)) == {"c/3": ("cat",)}
 
 
 def test_no_labels_at_all_names_the_three_cures(images):

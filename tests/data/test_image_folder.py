@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from semples_cli.data.image_folder import SUFFIXES, ImageFile, check_output_folder, find_images
+from semples_cli.data.image_folder import SUFFIXES, ImageFile, check_output_folder, common_folder, find_images
 from semples_cli.errors import DataError, SettingsError
 
 
@@ -54,9 +54,40 @@ def test_a_folder_in_a_hidden_place_is_read(tmp_path):
     assert ids(tmp_path / ".cache/images") == ["a"]
 
 
-def test_a_file_is_named_by_its_stem(tmp_path):
-    touch(tmp_path / "deep/photo.one.jpg", tmp_path / "odd.xyz")
-    assert ids(tmp_path / "deep/photo.one.jpg", tmp_path / "odd.xyz") == ["odd", "photo.one"]
+def test_files_of_one_folder_are_named_by_their_stems(tmp_path):
+    touch(tmp_path / "deep/photo.one.jpg", tmp_path / "deep/odd.xyz")
+    assert ids(tmp_path / "deep/photo.one.jpg") == ["photo.one"]
+    assert ids(tmp_path / "deep/photo.one.jpg", tmp_path / "deep/odd.xyz") == ["odd", "photo.one"]
+
+
+def test_files_are_named_as_the_folder_that_holds_them_all_names_them(tmp_path):
+    touch(*(tmp_path / name for name in ("a/1.jpg", "a/2.png", "b/1.jpg", "b/c/4.jpg", "5.jpg")))
+    files = [image.path for image in find_images([tmp_path])]
+    assert find_images(files[::-1]) == find_images([tmp_path])
+    assert ids(*(file for file in files if "b" in file.parts)) == ["1", "c/4"]
+
+
+def test_relative_and_roundabout_paths_of_files_give_the_same_ids(tmp_path, monkeypatch):
+    touch(tmp_path / "images/a/1.jpg", tmp_path / "images/b/1.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert ids(Path("images/a/1.jpg"), Path("images/b/1.jpg")) == ["a/1", "b/1"]
+    assert ids(Path("./images/a/1.jpg"), tmp_path / "images/b/1.jpg") == ["a/1", "b/1"]
+    assert ids(Path("images/b/../a/1.jpg"), Path("images/b/1.jpg"), Path("images/a/1.jpg")) == ["a/1", "b/1"]
+
+
+def test_the_common_folder_is_that_of_files_alone(tmp_path):
+    touch(tmp_path / "a/x/1.jpg", tmp_path / "a/y/2.jpg", tmp_path / "far/3.jpg")
+    assert common_folder([tmp_path / "a/x/1.jpg", tmp_path / "a/y/2.jpg", tmp_path / "far"]) == tmp_path / "a"
+    assert common_folder([tmp_path / "a/x/1.jpg"]) == tmp_path / "a/x"
+    assert common_folder([tmp_path / "far"]) is None
+    assert common_folder([]) is None
+    assert ids(tmp_path / "a/x/1.jpg", tmp_path / "a/y/2.jpg", tmp_path / "far") == ["3", "x/1", "y/2"]
+
+
+def test_two_files_of_one_name_with_different_suffixes_are_refused(tmp_path):
+    touch(tmp_path / "a/1.jpg", tmp_path / "a/1.png", tmp_path / "b/1.jpg")
+    with pytest.raises(DataError, match="would both be written as 'a/1'"):
+        find_images([tmp_path / name for name in ("a/1.jpg", "b/1.jpg", "a/1.png")])
 
 
 def test_unicode_and_spaces_stay(tmp_path):
