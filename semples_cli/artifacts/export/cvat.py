@@ -23,7 +23,8 @@ class CvatExporter:
     """`<out>/annotations.zip`: labelmap.txt, SegmentationClass/<id>.png, ImageSets/Segmentation/default.txt.
 
     Mask values are the line numbers of the label map, and the palette has the colours of its lines: a reader of indices
-    and a reader of colours agree. There is no SegmentationObject. The same masks give the same bytes.
+    and a reader of colours agree. There is no SegmentationObject. The same masks give the same bytes. The directory of
+    the zip, 0.4 kB an image, is held in memory until the end.
 
     Args:
         out: Folder of the export.
