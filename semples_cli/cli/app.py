@@ -6,6 +6,7 @@ import typer
 
 from semples_cli import __version__
 from semples_cli.cli.cams import cams_cli
+from semples_cli.cli.check import check_cli
 from semples_cli.cli.crf import crf_cli
 from semples_cli.cli.data import data_app
 from semples_cli.cli.demo import demo_cli
@@ -58,6 +59,7 @@ app.command("crf")(crf_cli)
 app.command("evaluate")(evaluate_cli)
 app.command("report")(report_cli)
 app.command("export")(export_cli)
+app.command("check")(check_cli)
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(data_app, name="data")
 app.add_typer(labels_app, name="labels")
