@@ -19,11 +19,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from semples_cli.data.dataset import load_dataset
+    from semples_cli.data.dataset import load_dataset, load_labels
     from semples_cli.engine.build import build_engine
     from semples_cli.steps.apply_crf import apply_crf
+    from semples_cli.steps.convert_labels import convert_labels
     from semples_cli.steps.evaluate_masks import evaluate_cams, evaluate_masks
     from semples_cli.steps.export_cams import export_cams
+    from semples_cli.steps.export_masks import export_masks
+    from semples_cli.steps.inspect_labels import inspect_labels
     from semples_cli.steps.learn_prompts import learn_prompts
     from semples_cli.steps.make_cams import make_cams
     from semples_cli.steps.make_coco_masks import make_coco_masks
@@ -35,11 +38,15 @@ __version__ = "0.1.0"
 __all__ = [
     "apply_crf",
     "build_engine",
+    "convert_labels",
     "evaluate_cams",
     "evaluate_masks",
     "export_cams",
+    "export_masks",
+    "inspect_labels",
     "learn_prompts",
     "load_dataset",
+    "load_labels",
     "make_cams",
     "make_coco_masks",
     "refine_cams",
@@ -50,11 +57,15 @@ __all__ = [
 _HOMES = {
     "apply_crf": "semples_cli.steps.apply_crf",
     "build_engine": "semples_cli.engine.build",
+    "convert_labels": "semples_cli.steps.convert_labels",
     "evaluate_cams": "semples_cli.steps.evaluate_masks",
     "evaluate_masks": "semples_cli.steps.evaluate_masks",
     "export_cams": "semples_cli.steps.export_cams",
+    "export_masks": "semples_cli.steps.export_masks",
+    "inspect_labels": "semples_cli.steps.inspect_labels",
     "learn_prompts": "semples_cli.steps.learn_prompts",
     "load_dataset": "semples_cli.data.dataset",
+    "load_labels": "semples_cli.data.dataset",
     "make_cams": "semples_cli.steps.make_cams",
     "make_coco_masks": "semples_cli.steps.make_coco_masks",
     "refine_cams": "semples_cli.steps.refine_cams",

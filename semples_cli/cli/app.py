@@ -20,6 +20,7 @@ from semples_cli.cli.prompts import prompts_app
 from semples_cli.cli.refine import refine_cli
 from semples_cli.cli.report import report_cli
 from semples_cli.cli.run import run_cli
+from semples_cli.cli.tag import tag_cli
 from semples_cli.cli.train_demo_clip import train_demo_clip_cli
 from semples_cli.cli.train_generator import train_generator_cli
 
@@ -51,6 +52,7 @@ def main(
 app.command("demo")(demo_cli)
 app.command("demo-data")(demo_data_cli)
 app.command("run")(run_cli)
+app.command("tag")(tag_cli)
 app.command("cams")(cams_cli)
 app.command("train-generator")(train_generator_cli)
 app.command("learn-prompts")(learn_prompts_cli)

@@ -133,7 +133,7 @@ def _draw(gallery: Gallery, sample_id: str) -> tuple[Facts, Pictures]:
         "thumbnail": list(thumbnail_size(values.shape)),
         "classes": _foreground(values),
         "truth_classes": [] if target is None else _foreground(target),
-        "cam_classes": [] if cam is None else cam.class_indices.tolist(),
+        "label_classes": _labels(stage, sample_id, cam),
         "score": _defined(stage.image_scores.get(sample_id)),
         "coverage": float((values != IGNORE_INDEX).mean()),
         "trouble": trouble,
@@ -146,6 +146,13 @@ def _confidence(stage: ReportStage, sample_id: str) -> Facts:
     if entry is None:
         return {"confidence": None, "class_confidence": {}}
     return {"confidence": entry.confidence, "class_confidence": dict(entry.class_confidence)}
+
+
+def _labels(stage: ReportStage, sample_id: str, cam: Cam | None) -> list[int]:
+    """The classes that the image's label names, as far as CAM and manifest tell."""
+    entry = stage.entries.get(sample_id)
+    told = {int(index) for index in entry.class_confidence} if entry else set()
+    return sorted(told | (set() if cam is None else set(cam.class_indices.tolist())))
 
 
 def _read_cam(gallery: Gallery, sample_id: str) -> Cam | None:

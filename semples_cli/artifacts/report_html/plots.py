@@ -114,7 +114,7 @@ def curve_plot(
     axes.set_ylabel(y, color=SOFT, labelpad=5)
     if len(curves) > 1:
         place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.3}
-        axes.legend(lines, curves, ncols=LEGEND_COLUMNS, frameon=False, labelcolor=INK, **place)
+        axes.legend(lines, map(_short, curves), ncols=LEGEND_COLUMNS, frameon=False, labelcolor=INK, **place)
     return as_inline_svg(figure, name, f"{y} over {x}")
 
 

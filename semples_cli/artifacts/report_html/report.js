@@ -39,9 +39,11 @@
   const cards = byId("cards");
   if (!cards) return;
 
+  const state = { class: "", order: 0, stages: false }; // what the controls say
+
   // What there is
 
-  const classesOf = (image) => [...new Set([...image.classes, ...image.truth_classes, ...image.cam_classes])].sort((a, b) => a - b);
+  const classesOf = (image) => [...new Set([...image.classes, ...image.truth_classes, ...image.label_classes])].sort((a, b) => a - b);
   const has = (key) => data.images.some((image) => image[key] !== null);
   const hasPicture = (key) => data.images.some((image) => image.pictures[key]);
   const stageNames = [...new Set(data.images.flatMap((image) => Object.keys(image.pictures.stages ?? {})))];
@@ -51,10 +53,15 @@
   cards.style.setProperty("--panes", String(shownPanes.length));
 
   const orders = [];
-  const known = (key, sign) => (a, b) => (a[key] === null) - (b[key] === null) || sign * (a[key] - b[key]);
-  if (has("score")) orders.push(["worst first", known("score", 1)]);
-  if (has("confidence")) orders.push(["least confident first", known("confidence", 1)]);
-  if (has("score")) orders.push(["best first", known("score", -1)]);
+  const by = (value, sign) => (a, b) => {
+    const [x, y] = [value(a), value(b)];
+    return (x === null) - (y === null) || sign * (x - y); // what is not known comes last
+  };
+  const score = (image) => image.score;
+  const confidence = (image) => image.class_confidence[state.class] ?? image.confidence; // of the class looked for
+  if (has("score")) orders.push(["worst first", by(score, 1)]);
+  if (has("confidence")) orders.push(["least confident first", by(confidence, 1)]);
+  if (has("score")) orders.push(["best first", by(score, -1)]);
   orders.push(["by name", () => 0]);
   const byName = (a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 
@@ -142,7 +149,6 @@
 
   // The list: chunks of cards, filled as they come near the window and emptied as they leave it
 
-  const state = { class: "", order: 0, stages: false };
   let shown = [];
   let usualHeight = 300; // of a card, until one was measured
 

@@ -38,4 +38,9 @@ def thousands(number: int) -> str:
     return f"{number:,}".replace(",", "\u2009")
 
 
-FILTERS: dict[str, Callable[..., Any]] = {each.__name__: each for each in (percent, shade, setting, label, thousands)}
+def count(number: int, noun: str, plural: str = "") -> str:
+    """A count with its noun: '1 mask', '2 masks'."""
+    return f"{thousands(number)} {noun if number == 1 else plural or noun + 's'}"
+
+
+FILTERS: dict[str, Callable[..., Any]] = {each.__name__: each for each in (percent, shade, setting, label, thousands, count)}
