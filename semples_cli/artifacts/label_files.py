@@ -36,6 +36,15 @@ def write_labels(path: Path, form: str, rows: Rows, class_set: ClassSet) -> None
         handle.write(content)
 
 
+def check_names(form: str, class_set: ClassSet) -> None:
+    """Refuse class names that cannot stand in a form, before there is anything to write.
+
+    Raises:
+        DataError: One of them would not be read back.
+    """
+    _ENCODERS[form]({}, class_set)
+
+
 def write_class_list(path: Path, class_set: ClassSet) -> None:
     """Write a class list: one name a line, after a tab the word for CLIP where that is another.
 

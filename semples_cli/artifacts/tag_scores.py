@@ -1,0 +1,48 @@
+"""The scores that labels were proposed by, as CSV beside them: a line an image, a column a class."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from semples_cli.artifacts.atomic import open_atomic
+from semples_cli.errors import SettingsError
+from semples_cli.types import ClassSet
+
+HEADER = ("image", "proposed", "certainty", "unsure")
+SUFFIX = ".scores.csv"
+
+# Image, proposed classes, certainty, the class that is nearest to the threshold, the score of each class.
+ScoreRow = tuple[str, Sequence[str], float, str, Sequence[float]]
+
+
+def scores_path(labels: Path) -> Path:
+    """Where the scores of a label file lie: `labels.csv` → `labels.scores.csv`."""
+    return labels.with_suffix(SUFFIX)
+
+
+def check_tag_out(out: Path, *, overwrite: bool) -> None:
+    """Refuse, before anything expensive, a file that could not be written or not be read again.
+
+    Raises:
+        SettingsError: Its name does not end in .csv, or it or its scores are there already.
+    """
+    if out.suffix.lower() != ".csv":
+        name = out / "labels.csv" if out.is_dir() else out.with_suffix(".csv")
+        msg = f"--out {out}: proposed labels are a CSV file; call it {name}"
+        raise SettingsError(msg)
+    there = [path for path in (out, scores_path(out)) if path.exists()]
+    if there and not overwrite:
+        msg = f"{there[0]} is there already, perhaps corrected by hand; give --overwrite, or choose another --out"
+        raise SettingsError(msg)
+
+
+def write_tag_scores(path: Path, rows: Iterable[ScoreRow], class_set: ClassSet) -> None:
+    """Write the file, whole or not at all; one that is there is replaced."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*HEADER, *class_set.names])
+    for image, proposed, certainty, unsure, scores in rows:
+        writer.writerow([image, "|".join(proposed), f"{certainty:.4f}", unsure, *(f"{score:.4f}" for score in scores)])
+    with open_atomic(path) as handle:
+        handle.write(text.getvalue().encode(errors="surrogateescape"))
