@@ -149,8 +149,11 @@ class LabelStudioExporter:
 
     def _say_sizes(self) -> None:
         number, largest = len(self._sizes), max(self._sizes) / 1e6
-        what = "1 file of tasks" if number == 1 else f"{number} files of tasks, import each"
-        said = f"{what}: {sum(self._sizes) / 1e6:.1f} MB, the largest {largest:.1f} MB"
+        said = f"1 file of tasks, {largest:.3g} MB"
+        if number > 1:
+            said = (
+                f"{number} files of tasks, import each: {sum(self._sizes) / 1e6:.3g} MB, the largest {largest:.3g} MB"
+            )
         if largest > IMPORT_LIMIT:
             said += (
                 f", more than the {IMPORT_LIMIT} MB that Label Studio imports: lower --shard-size, or raise its "

@@ -159,6 +159,8 @@ def test_sizes_are_said_in_megabytes(tmp_path):
     exporter, (_, *shards) = export_all(LabelStudioExporter, tmp_path, ExportSettings(shard_size=2), big)
     assert [shard.name for shard in shards] == ["tasks-001.json", "tasks-002.json"]
     assert exporter.notes[0] == "2 files of tasks, import each: 2.4 MB, the largest 1.6 MB"
+    exporter, _ = export_all(LabelStudioExporter, tmp_path, masks={"0": big["0"]})
+    assert exporter.notes[0] == "1 file of tasks, 0.8 MB"
 
 
 @pytest.mark.usefixtures("stand_in")
