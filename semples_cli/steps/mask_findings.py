@@ -112,11 +112,11 @@ class Finding:
 class Findings:
     """Collects what is wrong, by code."""
 
-    _items: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    _items: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: {code: [] for code in _CATALOGUE})
 
     def add(self, code: str, item: str, detail: str = "") -> None:
         """One more item of a code."""
-        self._items.setdefault(code, []).append((item, detail))
+        self._items[code].append((item, detail))
 
     def extend(self, code: str, items: Iterable[tuple[str, str]]) -> None:
         """More items of a code."""
@@ -128,5 +128,5 @@ class Findings:
         return tuple(
             Finding(code, *entry, items=tuple(sorted(self._items[code])))
             for code, entry in _CATALOGUE.items()
-            if code in self._items
+            if self._items[code]
         )
