@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from semples_cli.artifacts.mask_png import write_mask
 from semples_cli.artifacts.run_folder import RunFolder, class_record, write_run_record
 from semples_cli.errors import ArtifactError, DataError, SettingsError
 from semples_cli.steps import check_masks as step
+from semples_cli.steps import mask_findings
 from semples_cli.steps.check_masks import check_as_dict, check_masks
 from semples_cli.steps.mask_findings import Findings
 from semples_cli.steps.progress import silent
@@ -491,6 +494,12 @@ def test_the_document_has_every_item(world):
 def test_a_code_that_is_not_in_the_catalogue_is_a_bug():
     with pytest.raises(KeyError):
         Findings().add("no such code", "a")
+
+
+def test_the_page_lists_the_catalogue():
+    page = (Path(__file__).parents[2] / "docs/handoff/check.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([\w-]+)` \| (\w+) \|", page, re.MULTILINE)
+    assert listed == [(code, severity) for code, (severity, _, _) in mask_findings._CATALOGUE.items()]
 
 
 def test_findings_are_the_same_every_time(world):
