@@ -21,7 +21,7 @@ LABELS = "labels.txt"
 # Names that LabelMe's own converters turn into 255 and 0.
 IGNORE_LABEL, BACKGROUND_LABEL = "__ignore__", "_background_"
 
-# Of the format: masks came with 5.3, and readers of 5 warn about files of another first number.
+# Of the format: masks came with 5.4, and readers of 5 warn about files of another first number.
 FORMAT_VERSION = "5.5.0"
 
 
