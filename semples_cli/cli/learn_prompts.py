@@ -190,7 +190,8 @@ def learn_prompts_cli(
         )
     say(f"prompts of {len(prompts.class_names)} classes: {out}; look at them with `semples prompts show {out}`")
     if as_json:
-        print_json(result_json(prompts, out))
+        problems = [{"where": where, "message": message} for where, message in dataset.problems]
+        print_json({**result_json(prompts, out), "problems": problems})
     raise typer.Exit(EXIT_ITEMS_FAILED if dataset.problems else 0)
 
 

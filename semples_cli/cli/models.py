@@ -12,13 +12,15 @@ from semples_cli.config import DEFAULT_MODEL, DEFAULT_WEIGHTS
 # Stands for a tag: the weights that timm has for a ViT of `semples train-generator`.
 TIMM = "timm"
 
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
 models_app = typer.Typer(help="Find, download and convert CLIP weights.", no_args_is_help=True)
 
 
 @models_app.command("list")
 @error_border
 def list_cli(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List the supported architectures and the tags of their pretrained weights.
 
@@ -43,6 +45,7 @@ def pull_cli(
     weights: Annotated[
         str, typer.Option(help="Tag of the pretrained weights; timm: of a ViT for WeakTr.")
     ] = DEFAULT_WEIGHTS,
+    as_json: JsonOption = False,
 ) -> None:
     """Download pretrained weights into the Hugging Face cache; later commands need no network.
 
@@ -53,11 +56,15 @@ def pull_cli(
     if weights == TIMM:
         from semples_cli.engine.vit_weights import pull_vit
 
-        typer.echo(pull_vit(model))
-        return
-    from semples_cli.engine.build import pull_model
+        path = pull_vit(model)
+    else:
+        from semples_cli.engine.build import pull_model
 
-    typer.echo(pull_model(model, weights))
+        path = pull_model(model, weights)
+    if as_json:
+        print_json({"model": model, "weights": weights, "path": str(path)})
+    else:
+        typer.echo(path)
 
 
 @models_app.command("convert")
@@ -69,6 +76,7 @@ def convert_cli(
     trust: Annotated[
         bool, typer.Option("--trust", help="Run the code inside the archive: opening one cannot do without.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a model directory of OpenAI's own archive; give it to other commands as --weights.
 
@@ -77,5 +85,8 @@ def convert_cli(
     from semples_cli.engine.convert import convert_archive
 
     written = convert_archive(archive, model, out, trust=trust)
-    typer.echo(out)
+    if as_json:
+        print_json({"out": str(out), "model": model, "licence": written.licence})
+    else:
+        typer.echo(out)
     say(f"licence: {written.licence}; next: semples cams images/ --out masks/ --weights {out}")

@@ -134,7 +134,8 @@ def train_generator_cli(
         )
     say(f"initial weights: {out}; go on with `semples learn-prompts --init {out}`")
     if as_json:
-        print_json({"out": str(out), "classes": list(trained.class_names), **trained.record})
+        problems = [{"where": where, "message": message} for where, message in dataset.problems]
+        print_json({"out": str(out), "classes": list(trained.class_names), **trained.record, "problems": problems})
     raise typer.Exit(EXIT_ITEMS_FAILED if dataset.problems else 0)
 
 
