@@ -80,6 +80,7 @@ def test_json_is_one_document_on_stdout(learn):
         "prompt_length": 2,
         "unlearned_classes": [],
         "stopped_epoch": None,
+        "problems": [],
     }
 
 
