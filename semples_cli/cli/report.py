@@ -68,7 +68,7 @@ def report_cli(
         )
     if as_json:
         print_json(made.document)
-    say(f"page written to {made.path} ({made.path.stat().st_size / 1e6:.1f} MB)")
+    say(f"page written to {made.path} ({made.path.stat().st_size / 1e6:.2g} MB)")
     if made.num_missing:
         say(f"{made.num_missing} ground truths have no mask, and are not counted")
         raise typer.Exit(EXIT_ITEMS_FAILED)

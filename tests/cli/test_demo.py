@@ -92,7 +92,9 @@ def fake_run(monkeypatch):
         options["begin"]("seeds")(2, 2)
         if calls.error:
             raise calls.error
-        return DemoResult(world, calls.stages, (PROMPT,), out / "report.json", out / "overview.png")
+        return DemoResult(
+            world, calls.stages, (PROMPT,), out / "report.json", out / "overview.png", out / "report.html"
+        )
 
     monkeypatch.setattr("semples_cli.steps.run_demo.run_demo", run)
     monkeypatch.setattr("semples_cli.engine.build.build_engine", lambda settings: settings)
@@ -110,6 +112,7 @@ def test_demo_prints_one_table_and_says_that_it_is_not_voc(semples, fake_run, mo
     assert "seed 0, pairing 0, bias 0.9, 200 images" in result.stdout
     assert "not of VOC" in result.stdout
     assert "somewhere/overview.png" in result.stderr
+    assert "open in a browser: somewhere/report.html" in result.stderr
     assert "5 masks of seeds written" in result.stderr
     assert "3 kept from an earlier run" in result.stderr
 

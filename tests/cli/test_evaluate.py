@@ -1,12 +1,14 @@
 """`semples evaluate`: the table, the JSON document, the report folder, exit codes."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from semples_cli.artifacts.cam_store import write_cam
@@ -79,9 +81,49 @@ def test_the_table_in_percent(world):
 
 def test_the_report_folder_holds_what_json_prints(world):
     result = run("masks ground_truth --out report --json")
-    assert sorted(path.name for path in (world / "report").iterdir()) == ["confusion.csv", "report.csv", "report.json"]
+    files = ["confusion.csv", "report.csv", "report.html", "report.json"]
+    assert sorted(path.name for path in (world / "report").iterdir()) == files
     assert report_as_dict(read_report(world / "report" / "report.json")) == json.loads(result.stdout)
     assert "report written to report/report.json" in result.stderr
+
+
+def test_the_page_agrees_with_the_report(world):
+    assert run("masks ground_truth --out report").exit_code == 0
+    page = (world / "report" / "report.html").read_text()
+    assert re.search(r"<dt>mIoU</dt><dd>47\.2<small>%</small>", page)
+    assert '"id":"a/1"' in page
+
+
+def test_the_page_of_cams_shows_their_curve(world):
+    assert run("masks ground_truth --cams --out report").exit_code == 0
+    page = (world / "report" / "report.html").read_text()
+    assert 'aria-label="mIoU % over background score"' in page
+    assert '"cams":{"1":"data:image/png' in page
+
+
+def test_no_gallery_and_other_images(world):
+    assert run("masks ground_truth --out report --gallery 0").exit_code == 0
+    assert '"id":"a/1"' not in (world / "report" / "report.html").read_text()
+    (world / "photos" / "a").mkdir(parents=True)
+    Image.new("RGB", (4, 2), "red").save(world / "photos" / "a" / "1.png")
+    assert run("masks ground_truth --out report --images photos").exit_code == 0
+    assert "data:image/webp" in (world / "report" / "report.html").read_text()
+
+
+def test_classes_may_be_renamed_for_the_report(world):
+    (world / "classes.txt").write_text("tom\nrex\nemu\n")
+    assert run("masks ground_truth --out report --classes classes.txt").exit_code == 0
+    assert '"name":"tom"' in (world / "report" / "report.html").read_text()
+
+
+def test_without_out_nothing_is_drawn(world):
+    code = (
+        "import sys; from semples_cli.cli.app import app; "
+        "app(['evaluate', 'masks', 'ground_truth'], standalone_mode=False); "
+        "print([n for n in ('matplotlib', 'jinja2') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=world)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_the_example_of_the_help(world):

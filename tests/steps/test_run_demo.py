@@ -136,6 +136,15 @@ def test_the_report_on_disk_is_the_result(demo):
     assert "not of VOC" in document["note"]
 
 
+def test_the_page_shows_every_stage_and_what_the_prompts_learned(demo):
+    out, result = demo
+    assert result.page == out / "report.html"
+    page = result.page.read_text()
+    assert all(f"<bdi>{name}</bdi>" in page for name in NAMES)
+    assert all(noun in page for prompt in result.prompts for noun, _ in prompt.nouns)
+    assert page.count('"id":"1_0_') == 7
+
+
 def test_the_overview_shows_image_ground_truth_and_masks_of_the_first_images(demo):
     out, result = demo
     sheet = np.asarray(Image.open(result.overview))
