@@ -189,6 +189,8 @@
       }
       observer.observe(chunk);
     }
+    // A list that changed is looked at from its beginning.
+    if (cards.getBoundingClientRect().top < 0) byId("gallery").scrollIntoView();
     byId("shown").textContent = `${shown.length} of ${data.images.length} images`;
   }
 

@@ -43,4 +43,11 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{thousands(number)} {noun if number == 1 else plural or noun + 's'}"
 
 
-FILTERS: dict[str, Callable[..., Any]] = {each.__name__: each for each in (percent, shade, setting, label, thousands, count)}
+FILTERS: dict[str, Callable[..., Any]] = {
+    "percent": percent,
+    "shade": shade,
+    "setting": setting,
+    "label": label,
+    "thousands": thousands,
+    "count": count,
+}
