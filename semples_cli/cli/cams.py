@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from semples_cli.cli import options
+from semples_cli.cli.background import read_background
 from semples_cli.cli.console import (
     EXIT_ITEMS_FAILED,
     error_border,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from semples_cli.data.dataset import Dataset
     from semples_cli.engine.cam_maker import CamMaker
     from semples_cli.engine.clip import ClipEngine
+    from semples_cli.steps.choose_background import BackgroundRule
 
 CAM_DEFAULTS = CamSettings()
 ENGINE_DEFAULTS = EngineSettings()
@@ -60,7 +62,8 @@ def cams_cli(
     background_words: options.BackgroundWordsOption = "voc",
     prompts: PromptsOption = None,
     generator_weights: GeneratorWeightsOption = None,
-    background_score: options.BackgroundScoreOption = CAM_DEFAULTS.background_score,
+    background_score: options.BackgroundScoreOption = None,
+    calibrate: options.CalibrateOption = None,
     affinity_layers: options.AffinityLayersOption = CAM_DEFAULTS.affinity_layers,
     affinity_steps: options.AffinityStepsOption = CAM_DEFAULTS.affinity_steps,
     box_threshold: options.BoxThresholdOption = CAM_DEFAULTS.box_threshold,
@@ -89,13 +92,14 @@ def cams_cli(
     from semples_cli.data.dataset import load_dataset
 
     del config  # its callback has put its values into the others
+    score, rule = read_background(background_score, calibrate)
     settings = CamSettings(
         size=size,
         scales=parse_scales(scales),
         flips=flips,
         template=template,
         background_words=read_background_words(background_words),
-        background_score=background_score,
+        background_score=score,
         affinity_layers=affinity_layers,
         affinity_steps=affinity_steps,
         box_threshold=box_threshold,
@@ -113,7 +117,7 @@ def cams_cli(
         take_stock(dataset)
     else:
         dataset = learned.take_dataset(dataset, classes)
-    job = CamsJob(dataset, dataset.samples[:limit], learned, wanted, settings, overlay, mask_mode, max_pixels)
+    job = CamsJob(dataset, dataset.samples[:limit], learned, wanted, settings, rule, overlay, mask_mode, max_pixels)
     code = EXIT_ITEMS_FAILED if dataset.problems or (strict and dataset.unlabelled) else 0
     if dry_run:
         _estimate(job, as_json=as_json)
@@ -132,6 +136,7 @@ class CamsJob:
         learned: Prompts or a mask generator; None: seeds with background words.
         engine: The CLIP to load.
         settings: How CAMs are made.
+        background: The rule that chooses the background score; None: that of the settings.
         overlays: Also write pictures.
         mask_mode: 'palette' or 'L'.
         max_pixels: Larger images are refused.
@@ -142,6 +147,7 @@ class CamsJob:
     learned: LearnedFile | None
     engine: EngineSettings
     settings: CamSettings
+    background: "BackgroundRule | None"
     overlays: bool
     mask_mode: str
     max_pixels: int
@@ -172,6 +178,7 @@ def _make(job: CamsJob, out: Path, images: tuple[Path, ...], *, overwrite: bool,
             out,
             maker.settings,
             generator=maker,
+            background=job.background,
             inputs=images,
             skipped=[(sample_id, NO_LABEL) for sample_id in job.dataset.unlabelled],
             overwrite=overwrite,

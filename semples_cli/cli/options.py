@@ -192,7 +192,19 @@ BackgroundWordsOption = Annotated[
     ),
 ]
 BackgroundScoreOption = Annotated[
-    float, typer.Option(help="What the argmax gives to background, 0 to 1.", rich_help_panel=CAM_PANEL)
+    str | None,
+    typer.Option(
+        help="What the argmax gives to background, 0 to 1 (without it 0.4), or auto: chosen from images and CAMs so "
+        "that the masks' borders lie on edges.",
+        rich_help_panel=CAM_PANEL,
+    ),
+]
+CalibrateOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of correct masks of a few of the images (ten do): choose the background score by them.",
+        rich_help_panel=CAM_PANEL,
+    ),
 ]
 AffinityLayersOption = Annotated[
     str,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semples_cli.cli import options
+from semples_cli.cli.background import read_background
 from semples_cli.cli.cam_options import DEFAULT_FORMAT, CamsFormatOption, CamsMapOption, CamsNumberingOption, cam_form
 from semples_cli.cli.cams import NO_LABEL, parse_scales, result_json
 from semples_cli.cli.console import EXIT_ITEMS_FAILED, error_border, print_json, progress_bar, report_summary, say
@@ -20,6 +21,7 @@ from semples_cli.types import PromptSet
 if TYPE_CHECKING:
     from semples_cli.data.dataset import Dataset
     from semples_cli.steps.cam_reader import CamForm
+    from semples_cli.steps.choose_background import BackgroundRule
 
 # What `semples learn-prompts` writes beside the prompts.
 INITIAL_NAME = "generator_initial.safetensors"
@@ -116,7 +118,8 @@ def refine_cli(
     size: options.SizeOption = CAM_DEFAULTS.size,
     scales: ScalesOption = None,
     flips: FlipsOption = None,
-    background_score: options.BackgroundScoreOption = CAM_DEFAULTS.background_score,
+    background_score: options.BackgroundScoreOption = None,
+    calibrate: options.CalibrateOption = None,
     mask_mode: options.MaskModeOption = "palette",
     overlay: options.OverlayOption = False,
     overwrite: options.OverwriteOption = False,
@@ -136,6 +139,7 @@ def refine_cli(
     from semples_cli.data.dataset import load_dataset
 
     del config  # its callback has put its values into the others
+    score, rule = read_background(background_score, calibrate)
     changes: dict[str, Any] = {
         "epochs": epochs,
         "lambda_b": lambda_b,
@@ -153,7 +157,7 @@ def refine_cli(
         size=size,
         scales=own_scales if scales is None else parse_scales(scales),
         flips=own_flips if flips is None else flips,
-        background_score=background_score,
+        background_score=score,
     )
     unread = None if cams is not None else "the generator starts from initial weights; give CAMs by --cams"
     form = cam_form(cams_format, cams_numbering, cams_map, unread=unread)
@@ -166,7 +170,7 @@ def refine_cli(
         initial = initial or prompts.with_name(INITIAL_NAME)
     given = GivenCams(cams, form)
     job = RefineJob(
-        dataset, learned, content, initial, given, wanted, training, settings, overlay, mask_mode, max_pixels
+        dataset, learned, content, initial, given, wanted, training, settings, rule, overlay, mask_mode, max_pixels
     )
     code = EXIT_ITEMS_FAILED if dataset.problems else 0
     raise typer.Exit(max(code, _refine(job, out, tuple(images or ()), overwrite=overwrite, as_json=as_json)))
@@ -198,6 +202,7 @@ class RefineJob:
         engine: The CLIP to load.
         training: How to train.
         settings: How CAMs are made.
+        background: The rule that chooses the background score; None: that of the settings.
         overlays: Also write pictures.
         mask_mode: 'palette' or 'L'.
         max_pixels: Larger images are refused.
@@ -211,6 +216,7 @@ class RefineJob:
     engine: EngineSettings
     training: GeneratorSettings
     settings: CamSettings
+    background: "BackgroundRule | None"
     overlays: bool
     mask_mode: str
     max_pixels: int
@@ -237,6 +243,7 @@ def _refine(job: RefineJob, out: Path, images: tuple[Path, ...], *, overwrite: b
             job.training,
             job.settings,
             cams=source,
+            background=job.background,
             inputs=images,
             skipped=[(sample_id, NO_LABEL) for sample_id in dataset.unlabelled],
             overwrite=overwrite,

@@ -1,6 +1,7 @@
 """`semples run`: every stage of SemPLeS, from images and image-level labels to refined masks."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 from rich.table import Table
 
 from semples_cli.cli import options
+from semples_cli.cli.background import read_background
 from semples_cli.cli.cams import NO_LABEL
 from semples_cli.cli.console import (
     EXIT_ITEMS_FAILED,
@@ -22,7 +24,7 @@ from semples_cli.cli.image_inputs import ImagesArgument
 from semples_cli.cli.learn_prompts import InitOption, MinImagesOption
 from semples_cli.cli.loading import load_engine, take_stock
 from semples_cli.cli.refine import RegionEpsilonOption
-from semples_cli.config import DEFAULT_BACKGROUND_SCORE, CamSettings, EngineSettings
+from semples_cli.config import CamSettings, EngineSettings
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.steps.pipeline_settings import DEFAULT_PRESET, DEFAULT_SIZE, PRESET_VIEWS, pipeline_settings
 from semples_cli.types import Progress
@@ -66,7 +68,8 @@ def run_cli(
         int | None,
         typer.Option(min=1, help="Passes over the images, of every training.", rich_help_panel=STAGE_PANEL),
     ] = None,
-    background_score: options.BackgroundScoreOption = DEFAULT_BACKGROUND_SCORE,
+    background_score: options.BackgroundScoreOption = None,
+    calibrate: options.CalibrateOption = None,
     min_images: MinImagesOption = None,
     init: InitOption = None,
     region_epsilon: RegionEpsilonOption = None,
@@ -96,11 +99,12 @@ def run_cli(
     from semples_cli.data.dataset import load_dataset
 
     del config  # its callback has put its values into the others
+    score, rule = read_background(background_score, calibrate)
     settings = pipeline_settings(
         preset,
         size=size,
         epochs=epochs,
-        background_score=background_score,
+        background_score=score,
         region_epsilon=region_epsilon,
         min_images=min_images,
     )
@@ -125,6 +129,7 @@ def run_cli(
             out,
             settings,
             init=init,
+            background=rule,
             inputs=tuple(images or ()),
             skipped=[(sample_id, NO_LABEL) for sample_id in dataset.unlabelled],
             workers=workers,
@@ -160,11 +165,14 @@ def _table(stages: "tuple[PipelineStage, ...]") -> Table:
 
 
 def _say_next(stages: "tuple[PipelineStage, ...]", cams: CamSettings) -> None:
+    from semples_cli.artifacts.run_folder import read_run_record
     from semples_cli.steps.refine_cams import generator_path
 
     prompts, _, refined, crf = (stage.output for stage in stages)
     say(f"masks: {crf}; with ground truth, measure them: semples evaluate {crf} GROUND_TRUTH")
     say(f"what the prompts learned: semples prompts show {prompts}")
+    made_with = (read_run_record(refined) or {}).get("settings") or {}
+    cams = replace(cams, background_score=made_with.get("background_score", cams.background_score))  # may be chosen
     flags = "".join(f" {flag}" for flag in cam_flags(cams))
     say(f"masks of other images: semples cams NEW/ --generator-weights {generator_path(refined)}{flags} --out OUT")
 

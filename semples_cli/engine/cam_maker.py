@@ -61,12 +61,15 @@ class CamMaker(ABC):
         height, width = self._network_sizes(image_size)[int(np.argmax(self.settings.scales))]
         return height // self._patch_size, width // self._patch_size
 
-    def maps(self, images: Sequence[Image], class_indices: Sequence[Sequence[int]]) -> list[FloatArray]:
+    def maps(
+        self, images: Sequence[Image], class_indices: Sequence[Sequence[int]], *, counted: bool = True
+    ) -> list[FloatArray]:
         """CAMs of the classes that are present in each image.
 
         Args:
             images: (H, W, 3) uint8 each; sizes may differ, those that the network reads at one size share batches.
             class_indices: Class indices 1..F of each image, in the order that its maps shall have.
+            counted: Whether these images count for `never_found`.
 
         Returns:
             For each image (K, h, w) float32 in [0, 1].
@@ -88,7 +91,8 @@ class CamMaker(ABC):
                     continue
                 for i, scores in zip(chosen, made, strict=True):
                     results[i] = scores
-                    self._count(class_indices[i], scores)
+                    if counted:
+                        self._count(class_indices[i], scores)
                 start += len(chosen)
         return results
 

@@ -15,7 +15,8 @@ from semples_cli.artifacts.run_folder import (
 )
 from semples_cli.config import CamSettings
 from semples_cli.engine.clip import ClipEngine
-from semples_cli.types import ClassSet
+from semples_cli.steps.choose_background import ScoreChooser
+from semples_cli.types import ClassSet, Progress
 
 # Raise it whenever the same input and settings would give another CAM or mask: older items are then redone.
 STEP_VERSION = 2
@@ -58,6 +59,31 @@ def shaping_facts(record: Mapping[str, Any]) -> dict[str, Any]:
     facts |= {name: engine.get(name) for name in ("weights_sha256", "quick_gelu", "precision")}
     facts |= {name: record.get(name) for name in ("step_version", "mask_mode", "preprocess")}
     return facts | ({"generator": record["generator"]} if record.get("generator") else {})
+
+
+def with_choice(
+    record: Mapping[str, Any], chooser: ScoreChooser, previous: Mapping[str, Any] | None, progress: Progress, note: Note
+) -> dict[str, Any]:
+    """The record of a run whose background score is chosen: as an earlier run chose it, if it would be the same.
+
+    Args:
+        record: From `cam_record`.
+        chooser: Chooses the score.
+        previous: The record of the earlier run in the folder, if any.
+        progress: Called as (done, total) while the deciding images are looked at.
+        note: Called with a sentence on what was chosen.
+
+    Raises:
+        SemplesError: As in `ScoreChooser.choose`.
+    """
+    fingerprint = chooser.fingerprint(shaping_facts(record))
+    made = (previous or {}).get("background_choice") or {}
+    if made.get("fingerprint") != fingerprint:
+        choice = chooser.choose(progress)
+        note(choice.sentence)
+        made = {**choice.as_record(), "fingerprint": fingerprint}
+    settings = {**record["settings"], "background_score": made["score"]}
+    return {**record, "settings": settings, "background_choice": made}
 
 
 def begin_run(run: RunFolder, record: Mapping[str, Any], *, overwrite: bool, note: Note) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from semples_cli.artifacts.manifest import Manifest, ManifestEntry
-from semples_cli.artifacts.run_folder import OVERLAYS, RunFolder
+from semples_cli.artifacts.run_folder import OVERLAYS, RunFolder, read_run_record
 from semples_cli.config import MASK_MODES, CamSettings
 from semples_cli.data.image_folder import check_output_folder
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
@@ -17,7 +18,8 @@ from semples_cli.engine.cam_maker import CamMaker
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.errors import DataError, SettingsError
 from semples_cli.steps.cam_batch import BatchReader, CamJob, CamOutput
-from semples_cli.steps.cam_record import Note, begin_run, cam_record, shaping_facts
+from semples_cli.steps.cam_record import Note, begin_run, cam_record, shaping_facts, with_choice
+from semples_cli.steps.choose_background import BackgroundRule, ScoreChooser
 from semples_cli.steps.choose_maker import choose_maker
 from semples_cli.steps.ledger import Ledger
 from semples_cli.steps.plan_batches import Batch, describe, plan_batches
@@ -41,6 +43,7 @@ def make_cams(
     settings: CamSettings = DEFAULT_SETTINGS,
     *,
     generator: CamMaker | None = None,
+    background: BackgroundRule | None = None,
     command: str = "cams",
     inputs: Sequence[Path] = (),
     skipped: Sequence[tuple[str, str]] = (),
@@ -60,6 +63,8 @@ def make_cams(
         out: Run folder to write; what an earlier run with the same settings finished there is kept.
         settings: How CAMs are made.
         generator: What makes the CAMs, of these classes and settings; None: training-free seeds.
+        background: Choose the background score by this rule, in place of that of the settings; None: do not. The choice
+            is in run.json, and an interrupted run keeps it.
         command: Name of the command that the folder belongs to; another one does not go on with it.
         inputs: Image files and folders as they were given, for later commands; without them, the folders that the
             ids are relative to. None of them may be `out`.
@@ -85,12 +90,17 @@ def make_cams(
     elif generator.settings != settings:
         msg = "the generator was made for other settings than the run: give both the same"
         raise SettingsError(msg)
-    output = CamOutput(RunFolder(out), settings, overlays, mask_mode, max_pixels)
+    run, progress = RunFolder(out), progress or tqdm_progress("cams")
     record = cam_record(class_set, engine, settings, mask_mode, inputs or _roots(samples), generator.record)
     record["command"] = command
-    with Manifest(output.run, overwrite=overwrite) as manifest:
+    with Manifest(run, overwrite=overwrite) as manifest:
+        if background is not None:
+            chooser = ScoreChooser(background, generator, class_set, samples, max_pixels)
+            record = with_choice(record, chooser, None if overwrite else read_run_record(out), progress, note)
+            settings = replace(settings, background_score=record["settings"]["background_score"])
+        output = CamOutput(run, settings, overlays, mask_mode, max_pixels)
         begin_run(output.run, record, overwrite=overwrite, note=note)
-        ledger = Ledger(output.run, manifest, len(samples) + len(skipped), progress or tqdm_progress("cams"))
+        ledger = Ledger(run, manifest, len(samples) + len(skipped), progress)
         batches, unreadable = plan_batches(samples, settings, engine.patch_size)
         for sample_id, reason in skipped:
             output.remove_cam(sample_id)

@@ -14,6 +14,7 @@ from semples_cli.engine.generator_cams import GeneratorCams
 from semples_cli.errors import SettingsError
 from semples_cli.steps.cam_record import Note
 from semples_cli.steps.cam_source import CamSource
+from semples_cli.steps.choose_background import BackgroundRule
 from semples_cli.steps.generator_weights import load_generator
 from semples_cli.steps.make_cams import check_cams, make_cams
 from semples_cli.steps.train_generator import train_generator
@@ -53,6 +54,7 @@ def refine_cams(
     cam_settings: CamSettings = DEFAULT_CAM_SETTINGS,
     *,
     cams: CamSource | None = None,
+    background: BackgroundRule | None = None,
     inputs: Sequence[Path] = (),
     skipped: Sequence[tuple[str, str]] = (),
     overwrite: bool = False,
@@ -78,6 +80,7 @@ def refine_cams(
         cam_settings: How CAMs are made of the trained generator: size, scales, flips, background score, batch size.
         cams: Maps of these images, made elsewhere perhaps: a clip_head is fitted to them first, and refined from there.
             What the fit alone gives is the run folder `<out>-fitted`, so that the gain of the refinement can be seen.
+        background: Choose the background score by this rule, in place of that of `cam_settings`; None: do not.
         inputs: Image files and folders as they were given.
         skipped: (id, reason) of images that are left out on purpose, for the manifest.
         overwrite: Do everything again.
@@ -118,6 +121,7 @@ def refine_cams(
             folder,
             cam_settings,
             generator=GeneratorCams(engine, generator, class_set, cam_settings, weights.record),
+            background=background,
             command=command,
             inputs=inputs,
             skipped=skipped,

@@ -17,6 +17,7 @@ from semples_cli.functional.crf import crf_backend
 from semples_cli.steps.apply_crf import apply_crf
 from semples_cli.steps.background_texts import UNLEARNED
 from semples_cli.steps.cam_record import Note
+from semples_cli.steps.choose_background import BackgroundRule
 from semples_cli.steps.choose_maker import choose_maker
 from semples_cli.steps.learn_prompts import INITIAL_NAME, MATCHED_CAMS, learn_prompts
 from semples_cli.steps.make_cams import check_cams, make_cams
@@ -59,6 +60,7 @@ class _Pipeline:
     out: Path
     settings: PipelineSettings
     init: Path | None
+    background: BackgroundRule | None
     inputs: Sequence[Path]
     skipped: Sequence[tuple[str, str]]
     workers: int | None
@@ -81,6 +83,7 @@ def run_pipeline(
     settings: PipelineSettings = DEFAULT_SETTINGS,
     *,
     init: Path | None = None,
+    background: BackgroundRule | None = None,
     inputs: Sequence[Path] = (),
     skipped: Sequence[tuple[str, str]] = (),
     workers: int | None = None,
@@ -104,6 +107,7 @@ def run_pipeline(
         out: Folder to write.
         settings: How the stages run; see `pipeline_settings`.
         init: Initial weights of a mask generator, such as of `train_generator`; None: a clip_head is trained.
+        background: Choose the background score of seeds and of refined masks by this rule; None: that of the settings.
         inputs: Image files and folders as they were given.
         skipped: (id, reason) of images that are left out on purpose, for the manifests.
         workers: Processes of the CRF; None: one for each core.
@@ -128,6 +132,7 @@ def run_pipeline(
         out,
         settings,
         init,
+        background,
         inputs,
         skipped,
         workers,
@@ -211,6 +216,7 @@ def _make_seeds(run: _Pipeline) -> RunSummary:
         run.out / SEEDS,
         maker.settings,
         generator=maker,
+        background=run.background,
         inputs=run.inputs,
         skipped=run.skipped,
         overwrite=run.overwrite,
@@ -231,6 +237,7 @@ def _refine(run: _Pipeline) -> RunSummary:
         run.out / REFINED,
         run.settings.generator,
         run.settings.generator_cams,
+        background=run.background,
         inputs=run.inputs,
         skipped=run.skipped,
         overwrite=run.overwrite,
