@@ -19,6 +19,7 @@ from semples_cli.cli.models import models_app
 from semples_cli.cli.prompts import prompts_app
 from semples_cli.cli.refine import refine_cli
 from semples_cli.cli.report import report_cli
+from semples_cli.cli.review import review_cli
 from semples_cli.cli.run import run_cli
 from semples_cli.cli.tag import tag_cli
 from semples_cli.cli.train_demo_clip import train_demo_clip_cli
@@ -60,6 +61,7 @@ app.command("refine")(refine_cli)
 app.command("crf")(crf_cli)
 app.command("evaluate")(evaluate_cli)
 app.command("report")(report_cli)
+app.command("review")(review_cli)
 app.command("export")(export_cli)
 app.command("check")(check_cli)
 app.add_typer(prompts_app, name="prompts")

@@ -55,11 +55,16 @@ class ImageTagger:
         Returns:
             (3, S, S) float32, normalised.
         """
-        side, longest = self._engine.image_size, max(image.shape[:2])
-        height, width = (max(1, round(length * side / longest)) for length in image.shape[:2])
+        (height, width), margins = self.place(image.shape[:2])
         seen = to_pixels(image, (height, width), self._engine.preprocess.mean, self._engine.preprocess.std)
+        return functional.pad(seen, margins)
+
+    def place(self, image_size: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+        """Where an image of (H, W) pixels lies in the square: its size there, and left, right, top, bottom margins."""
+        side, longest = self._engine.image_size, max(image_size)
+        height, width = (max(1, round(length * side / longest)) for length in image_size)
         top, left = (side - height) // 2, (side - width) // 2
-        return functional.pad(seen, (left, side - width - left, top, side - height - top))
+        return (height, width), (left, side - width - left, top, side - height - top)
 
     def scores(self, pixels: Sequence[torch.Tensor]) -> FloatArray:
         """The margin of each class: how far its cosine is above the mean of all texts.
@@ -73,15 +78,29 @@ class ImageTagger:
         Raises:
             EngineError: Not even one image fits into the device's memory.
         """
-        margins: list[FloatArray] = [np.zeros((0, self._num_classes), np.float32)]
+        return text_margins(self.cosines(pixels), self._num_classes).astype(np.float32)
+
+    def cosines(self, pixels: Sequence[torch.Tensor]) -> FloatArray:
+        """Cosine of each image and each of the T texts, those of the classes first.
+
+        Args:
+            pixels: (3, S, S) of each image, from `pixels`.
+
+        Returns:
+            (N, T) float32 in [-1, 1].
+
+        Raises:
+            EngineError: Not even one image fits into the device's memory.
+        """
+        found: list[FloatArray] = [np.zeros((0, len(self._texts)), np.float32)]
         start = 0
         while start < len(pixels):
             chosen = pixels[start : start + self.batch_size]
             cosines = self._try_batch(chosen)
             if cosines is not None:
-                margins.append(text_margins(cosines, self._num_classes).astype(np.float32))
+                found.append(cosines)
                 start += len(chosen)
-        return np.concatenate(margins)
+        return np.concatenate(found)
 
     def _try_batch(self, pixels: Sequence[torch.Tensor]) -> FloatArray | None:
         """The (N, T) cosines of a batch; None where memory ran out and the batch size has been halved."""

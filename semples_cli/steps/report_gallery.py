@@ -187,7 +187,8 @@ def _image(gallery: Gallery, sample_id: str, values: MaskArray) -> tuple[str | N
 
 
 def _foreground(values: MaskArray) -> list[int]:
-    return [k for k in np.unique(values).tolist() if k not in (BACKGROUND_INDEX, IGNORE_INDEX)]
+    found = np.flatnonzero(np.bincount(values.ravel(), minlength=IGNORE_INDEX + 1)).tolist()
+    return [k for k in found if k not in (BACKGROUND_INDEX, IGNORE_INDEX)]
 
 
 def _last_if_unknown(value: float | None) -> float:

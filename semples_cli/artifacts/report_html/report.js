@@ -190,7 +190,7 @@
       observer.observe(chunk);
     }
     // A list that changed is looked at from its beginning.
-    if (cards.getBoundingClientRect().top < 0) byId("gallery").scrollIntoView();
+    if (cards.getBoundingClientRect().top < 0) byId("gallery").scrollIntoView({ behavior: "instant" });
     byId("shown").textContent = `${shown.length} of ${data.images.length} images`;
   }
 

@@ -25,6 +25,7 @@ _VARIABLES = {INK: "ink", SOFT: "soft", GRID: "grid", TRACK: "track", GOOD: "goo
 }
 
 TIP = "tip-"
+PIXELS_PER_INCH = 104  # of the page, where there is room
 # One family that comes with matplotlib, so that labels are placed alike on every machine; the page's own is shown.
 _RC = {"svg.fonttype": "none", "font.family": ["DejaVu Sans"], "font.size": 8.5, "text.parse_math": False}
 _PRESENTATION = re.compile(r"(fill|stroke|opacity|text-anchor|font-size|font-weight)(-[a-z]+)?")
@@ -72,9 +73,8 @@ def as_inline_svg(figure: Figure, name: str, label: str, tips: Mapping[str, str]
             parent.remove(child)
     for element in root.iter():
         _clean(element, tips or {})
-    for name_of_size in ("width", "height"):
-        root.attrib.pop(name_of_size, None)
-    root.attrib |= {"role": "img", "aria-label": label}
+    del root.attrib["height"]
+    root.attrib |= {"width": f"{PIXELS_PER_INCH * figure.get_figwidth():.0f}", "role": "img", "aria-label": label}
     return ET.tostring(root, encoding="unicode", short_empty_elements=False)
 
 
