@@ -5,8 +5,9 @@
 
 For CAMs of each kind (the rows of ablation.py) the mIoU at the score that a rule chooses is taken from the best mIoU by
 ground truth. Rules: the fixed 0.4; Otsu's threshold of the winning scores of all pixels; CLIP's match, the score at
-which the cut-out region is most, and the rest least, taken for its label among classes and background words; and border
-contrast, which is `--background-score auto`. Calibrated: the best score by the ground truth of 10 images, on the others.
+which the cut-out region is most, and the rest least, taken for its label among classes and background words; and
+border contrast, which is `--background-score auto`. 10 masks: the best score by ground truth of 10 images, measured on
+the others.
 """
 
 import argparse
@@ -18,8 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 from ablation import read_tables, trained_maps, untrained_maps
-from pipeline_world import CLASSES, WORDS, Maps, Tuning, World
 from PIL import Image
+from pipeline_world import CLASSES, WORDS, Maps, Tuning, World
 from runs import Run, add_arguments, do_runs, fingerprint
 from skimage.filters import threshold_otsu
 
@@ -33,15 +34,29 @@ FIXED, OTSU, MATCH, BORDER, CALIBRATED = "fixed 0.4", "Otsu", "CLIP's match", "b
 RULES = (FIXED, OTSU, MATCH, BORDER, CALIBRATED)
 MATCH_SCORES = np.arange(4, 19) * 0.05
 # As `semples cams` does with many images, a sample of them is enough for what costs a pass through CLIP.
-MATCH_IMAGES = 100
+MATCH_IMAGES = 50
 NUM_CALIBRATED = 10
 
 
-def make_run(engine: ClipEngine, run: Run, tuning: Tuning) -> dict[str, Any]:
+def make_run(engine: ClipEngine, run: Run, tuning: Tuning, kept: Path | None) -> dict[str, Any]:
     """For each kind of CAMs the score that each rule chooses, and what it loses against the best."""
     world = World(engine, run.world_settings())
-    maps = untrained_maps(world, tuning) | trained_maps(world, tuning, run.seed or 0)[0]
-    return {"rules": {row: judge_rules(world, each) for row, each in maps.items()}}
+    return {"rules": {row: judge_rules(world, each) for row, each in keep_maps(world, run, tuning, kept).items()}}
+
+
+def keep_maps(world: World, run: Run, tuning: Tuning, kept: Path | None) -> dict[str, Maps]:
+    """The maps of each row, float16 as a CAM store keeps them; as an earlier run kept them, if it was the same."""
+    path = None if kept is None else kept / f"{fingerprint([tuning, run])}.npz"
+    if path is None or not path.exists():
+        made = untrained_maps(world, tuning) | trained_maps(world, tuning, run.seed or 0)[0]
+        halves = {row: [each.astype(np.float16) for each in maps] for row, maps in made.items()}
+        if path is None:
+            return {row: [each.astype(np.float32) for each in maps] for row, maps in halves.items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **{row: np.concatenate(maps) for row, maps in halves.items()})
+    ends = np.cumsum([len(classes) for classes in world.present])[:-1]
+    with np.load(path) as stored:
+        return {row: np.split(stored[row].astype(np.float32), ends) for row in stored.files}
 
 
 def judge_rules(world: World, maps: Maps) -> dict[str, dict[str, float]]:
@@ -138,6 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
     parser.set_defaults(worlds=[1, 2, 3, 4, 5, 6], seeds=[0])
+    parser.add_argument("--maps", type=Path, metavar="DIR", help="keep the maps here, or take them from here")
     args = parser.parse_args()
     if args.tables:
         print_table(read_tables(args.tables, "rules"))
@@ -145,7 +161,7 @@ def main() -> None:
     tuning = Tuning()
     wanted = [Run(w, seed, args.pairing, args.bias, args.num_images) for w in args.worlds for seed in args.seeds]
     mark = fingerprint([tuning, RULES, MATCH_IMAGES, NUM_CALIBRATED, *map(str, MATCH_SCORES)])
-    print_table(do_runs(wanted, mark, functools.partial(make_run, tuning=tuning), args))
+    print_table(do_runs(wanted, mark, functools.partial(make_run, tuning=tuning, kept=args.maps), args))
 
 
 if __name__ == "__main__":
