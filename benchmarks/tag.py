@@ -44,7 +44,7 @@ VIEWS: dict[str, tuple[Box, ...]] = {
 Score = Callable[[np.ndarray], np.ndarray]
 SCORES: dict[str, Score] = {
     "softmax over classes and words": lambda c: softmax(c)[:, :F],
-    "against the words": lambda c: c[:, :F] - log_mean_exp(c[:, F:]),
+    "against the words": lambda c: c[:, :F] - soft_maximum(c[:, F:]),
     "cosine": lambda c: c[:, :F],
     "z of the class over the images": lambda c: (c[:, :F] - c[:, :F].mean(0)) / c[:, :F].std(0),
     "margin over all texts": lambda c: text_margins(c, F),
@@ -76,7 +76,7 @@ def softmax(cosines: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def log_mean_exp(cosines: np.ndarray) -> np.ndarray:
+def soft_maximum(cosines: np.ndarray) -> np.ndarray:
     """Soft maximum, in cosines."""
     most = cosines.max(axis=1, keepdims=True)
     return most + np.log(np.exp(SCALE * (cosines - most)).sum(axis=1, keepdims=True)) / SCALE
