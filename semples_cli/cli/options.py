@@ -206,6 +206,14 @@ CalibrateOption = Annotated[
         rich_help_panel=CAM_PANEL,
     ),
 ]
+MinConfidenceOption = Annotated[
+    float,
+    typer.Option(
+        help="Pixels become 255 (ignore) whose winner has less than this share of the two largest scores, background "
+        "among them: 0.5 to 1; 0 keeps all.",
+        rich_help_panel=CAM_PANEL,
+    ),
+]
 AffinityLayersOption = Annotated[
     str,
     typer.Option(

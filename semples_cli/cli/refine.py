@@ -120,6 +120,7 @@ def refine_cli(
     flips: FlipsOption = None,
     background_score: options.BackgroundScoreOption = None,
     calibrate: options.CalibrateOption = None,
+    min_confidence: options.MinConfidenceOption = 0.0,
     mask_mode: options.MaskModeOption = "palette",
     overlay: options.OverlayOption = False,
     overwrite: options.OverwriteOption = False,
@@ -158,6 +159,7 @@ def refine_cli(
         scales=own_scales if scales is None else parse_scales(scales),
         flips=own_flips if flips is None else flips,
         background_score=score,
+        min_confidence=min_confidence,
     )
     unread = None if cams is not None else "the generator starts from initial weights; give CAMs by --cams"
     form = cam_form(cams_format, cams_numbering, cams_map, unread=unread)

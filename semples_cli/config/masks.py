@@ -54,6 +54,8 @@ class CamSettings:
         affinity_steps: Squarings of the affinity matrix.
         box_threshold: In [0, 1]: affinity reaches into boxes around map components above this.
         batch_size: Images that go through CLIP at once; halved when device memory runs out.
+        min_confidence: In [0, 1]: pixels whose winner has a smaller share of the two largest scores become 255; 0 keeps
+            all.
     """
 
     size: int = 512
@@ -66,8 +68,10 @@ class CamSettings:
     affinity_steps: int = 1
     box_threshold: float = 0.4
     batch_size: int = 8
+    min_confidence: float = 0.0
 
     def __post_init__(self) -> None:
+        require(0 <= self.min_confidence <= 1, f"minimum confidence {self.min_confidence}: it lies in [0, 1]")
         require(self.size >= 1, f"size {self.size}: give the longest side in pixels, 1 or more")
         require(
             bool(self.scales) and all(0 < s <= 4 for s in self.scales), f"scales {self.scales}: each lies in (0, 4]"

@@ -106,7 +106,10 @@ def _enter(ledger: Ledger, job: CrfJob, result: Refined | SemplesError) -> None:
         ledger.fail(job.id, str(result))
         return
     output = job.mask.relative_to(ledger.run.root).as_posix()
-    ledger.finish(ManifestEntry(job.id, "ok", "", job.key, result.seconds, output, result.confidence, job.files))
+    classes = {str(index): round(share, 6) for index, share in result.class_confidence.items()}
+    coverage, seconds = round(result.coverage, 6), result.seconds
+    entry = ManifestEntry(job.id, "ok", "", job.key, seconds, output, result.confidence, job.files, classes, coverage)
+    ledger.finish(entry)
 
 
 def _say_changes(result: Refined | SemplesError, job: CrfJob, said: set[str], note: Note | None) -> None:

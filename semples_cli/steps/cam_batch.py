@@ -17,9 +17,10 @@ from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.config import CamSettings
 from semples_cli.data.images import read_image
 from semples_cli.errors import SemplesError
+from semples_cli.functional.confidence import coverage_of, ignore_below, pixel_confidence
 from semples_cli.functional.masks import resize_scores, seed_mask
 from semples_cli.steps.plan_batches import Batch, describe
-from semples_cli.types import Cam, ClassSet, FloatArray, Sample
+from semples_cli.types import Cam, ClassSet, FloatArray, IndexArray, MaskArray, Sample
 
 
 @dataclass
@@ -43,6 +44,19 @@ class CamJob:
     image: npt.NDArray[np.uint8] | None = None
     trouble: str = ""
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class WrittenMask:
+    """What was written of one image.
+
+    Attributes:
+        path: The mask.
+        coverage: Share of its pixels that are not 255.
+    """
+
+    path: Path
+    coverage: float
 
 
 @dataclass(frozen=True)
@@ -75,7 +89,7 @@ class CamOutput:
         """Take away what an earlier run left of an image that this one leaves out; the ledger removes its mask."""
         self.cam_path(sample_id).unlink(missing_ok=True)
 
-    def write(self, sample: Sample, image: npt.NDArray[np.uint8], scores: FloatArray) -> Path:
+    def write(self, sample: Sample, image: npt.NDArray[np.uint8], scores: FloatArray) -> WrittenMask:
         """Write CAM, mask and overlay of one image, each whole or not at all.
 
         The mask is cut from the scores as they are stored, so that the same one comes out of the CAM later.
@@ -86,12 +100,12 @@ class CamOutput:
             scores: (K, h, w) float32 in [0, 1].
 
         Returns:
-            The mask.
+            The mask, and how much of it is not 255.
         """
         size = (image.shape[0], image.shape[1])
         cam = Cam(sample.id, np.array(sample.class_indices, np.int64), stored_scores(scores), size)
         write_cam(self.run.cams, cam, asdict(self.settings))
-        values = seed_mask(resize_scores(cam.scores, size), cam.class_indices, self.settings.background_score)
+        values = self._cut(resize_scores(cam.scores, size), cam.class_indices)
         overlay = self.run.overlay_path(sample.id)
         if self.overlays:
             write_overlay(overlay, image, values)
@@ -99,7 +113,13 @@ class CamOutput:
             overlay.unlink(missing_ok=True)  # of an earlier run with other settings
         mask = self.run.mask_path(sample.id)
         write_mask(mask, values, self.mask_mode)
-        return mask
+        return WrittenMask(mask, coverage_of(values))
+
+    def _cut(self, scores: FloatArray, class_indices: IndexArray) -> MaskArray:
+        """The seed, with 255 where it is not sure enough."""
+        score, level = self.settings.background_score, self.settings.min_confidence
+        values = seed_mask(scores, class_indices, score)
+        return ignore_below(values, pixel_confidence(scores, score), level) if level > 0 else values
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,9 @@ def shaping_facts(record: Mapping[str, Any]) -> dict[str, Any]:
     Device and batch size are no part of it. They move the last bits only, and a run may go on with others.
     """
     settings, engine = record.get("settings") or {}, record.get("engine") or {}
-    facts = {name: value for name, value in settings.items() if name != "batch_size"}
+    # At 0 a minimum confidence shapes nothing, and runs from before there was one go on.
+    neutral = {"batch_size"} | ({"min_confidence"} if not settings.get("min_confidence") else set())
+    facts = {name: value for name, value in settings.items() if name not in neutral}
     facts |= {name: engine.get(name) for name in ("weights_sha256", "quick_gelu", "precision")}
     facts |= {name: record.get(name) for name in ("step_version", "mask_mode", "preprocess")}
     return facts | ({"generator": record["generator"]} if record.get("generator") else {})

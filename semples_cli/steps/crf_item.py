@@ -1,6 +1,7 @@
 """One item of `apply_crf`, as a worker process does it: read, refine, write."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
 
@@ -11,10 +12,11 @@ from semples_cli.artifacts.mask_png import read_mask, write_mask
 from semples_cli.artifacts.overlay_png import write_overlay
 from semples_cli.config import CrfSettings
 from semples_cli.data.images import read_image
+from semples_cli.functional.confidence import class_means, coverage_of, ignore_below
 from semples_cli.functional.crf import DenseCrf, check_same_size, refine_labels, refine_scores
 from semples_cli.functional.masks import resize_scores, seed_mask
 from semples_cli.steps.cam_reader import CamReader
-from semples_cli.types import IGNORE_INDEX, FloatArray, MaskArray
+from semples_cli.types import FloatArray, MaskArray
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,19 @@ class Refined:
     """What a worker reports.
 
     Attributes:
-        confidence: Mean winning probability in [0, 1].
+        confidence: In [0, 1]: mean winning probability over the pixels of the class that is least sure; over all pixels
+            where there is no class.
         seconds: What the item took.
         changes: A sentence on each kind of change to the scores of a CAM.
+        class_confidence: The same mean of each class in the mask, by class index.
+        coverage: Share of the mask's pixels that are not 255.
     """
 
     confidence: float
     seconds: float
     changes: tuple[str, ...] = ()
+    class_confidence: Mapping[int, float] = field(default_factory=dict)
+    coverage: float = 1.0
 
 
 def refine_item(job: CrfJob) -> Refined:
@@ -70,11 +77,13 @@ def refine_item(job: CrfJob) -> Refined:
     started = perf_counter()
     image = read_image(job.image)
     values, confidence, changes = _refine(job, image)
-    values[confidence < job.settings.min_confidence] = IGNORE_INDEX
+    classes = class_means(values, confidence)
+    least = min(classes.values(), default=float(confidence.mean(dtype=np.float64)))
+    values = ignore_below(values, confidence, job.settings.min_confidence)
     if job.overlay is not None:
         write_overlay(job.overlay, image, values)
     write_mask(job.mask, values)
-    return Refined(float(confidence.mean(dtype=np.float64)), perf_counter() - started, changes)
+    return Refined(least, perf_counter() - started, changes, classes, coverage_of(values))
 
 
 def _refine(job: CrfJob, image: MaskArray) -> tuple[MaskArray, FloatArray, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.engine.cam_maker import CamMaker
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.errors import DataError, SettingsError
-from semples_cli.steps.cam_batch import BatchReader, CamJob, CamOutput
+from semples_cli.steps.cam_batch import BatchReader, CamJob, CamOutput, WrittenMask
 from semples_cli.steps.cam_record import Note, begin_run, cam_record, shaping_facts, with_choice
 from semples_cli.steps.choose_background import BackgroundRule, ScoreChooser
 from semples_cli.steps.choose_maker import choose_maker
@@ -32,7 +32,7 @@ DEFAULT_SETTINGS = CamSettings()
 Made = tuple[CamJob, npt.NDArray[np.uint8], FloatArray]
 
 # Masks that a thread is writing.
-Writing = list[tuple[CamJob, Future[Path]]]
+Writing = list[tuple[CamJob, Future[WrittenMask]]]
 
 
 def make_cams(
@@ -201,8 +201,12 @@ def _enter_written(ledger: Ledger, output: CamOutput, writing: Writing) -> None:
         if isinstance(error := written.exception(), OSError | MemoryError):
             _fail(ledger, output, job.sample.id, describe(error))
             continue
-        mask = written.result().relative_to(output.run.root).as_posix()
-        ledger.finish(ManifestEntry(job.sample.id, "ok", "", job.key, job.seconds, mask, files=job.files))
+        made = written.result()
+        mask = made.path.relative_to(output.run.root).as_posix()
+        entry = ManifestEntry(
+            job.sample.id, "ok", "", job.key, job.seconds, mask, files=job.files, coverage=round(made.coverage, 6)
+        )
+        ledger.finish(entry)
 
 
 def _enter_others(ledger: Ledger, output: CamOutput, jobs: Sequence[CamJob]) -> None:

@@ -93,11 +93,29 @@ def test_masks_are_refined_as_the_function_refines_them(world):
         np.testing.assert_array_equal(read_mask(world / "out" / f"{item}.png"), values)
         assert entries[item].status == "ok"
         assert entries[item].output == f"{item}.png"
-        assert entries[item].confidence == pytest.approx(confidence.mean(dtype=np.float64))
+        means = {str(k): confidence[values == k].mean(dtype=np.float64) for k in np.unique(values) if 0 < k < 255}
+        assert entries[item].class_confidence == pytest.approx(means, abs=1e-6)
+        assert entries[item].confidence == pytest.approx(min(means.values(), default=confidence.mean(dtype=np.float64)))
+        assert entries[item].coverage == (0 if item == "unknown" else 1)
         assert entries[item].seconds > 0
     assert set(masks_of(world / "out")) == set(SIZES)
     assert (read_mask(world / "out/none.png") == 0).all()
     assert (read_mask(world / "out/unknown.png") == 255).all()
+
+
+def test_pixels_below_the_level_are_ignored_and_the_coverage_is_told(world):
+    crf(world, settings=replace(LABELS, min_confidence=0.99))
+    entries = read_manifest(RunFolder(world / "out").manifest)
+    covered = 0
+    for item in SIZES:
+        values, confidence = refine_labels(
+            image_of(world, item), read_mask(world / "masks" / f"{item}.png"), 0.7, crf_of(LABELS)
+        )
+        kept = np.where(confidence < np.float32(0.99), 255, values)
+        np.testing.assert_array_equal(read_mask(world / "out" / f"{item}.png"), kept)
+        assert entries[item].coverage == pytest.approx((kept != 255).mean(), abs=1e-6)
+        covered += entries[item].coverage
+    assert 0 < covered < len(SIZES) - 1  # one of them is unknown as a whole
 
 
 def test_cams_are_refined_as_the_function_refines_them(world):

@@ -19,6 +19,7 @@ from semples_cli.config import CamSettings
 from semples_cli.data.images import read_image
 from semples_cli.engine.seeds import SeedGenerator
 from semples_cli.errors import ArtifactError, DataError, EngineError, SettingsError
+from semples_cli.functional.confidence import ignore_below, pixel_confidence
 from semples_cli.functional.masks import resize_scores, seed_mask
 from semples_cli.steps import cam_batch, cam_record
 from semples_cli.steps.make_cams import make_cams
@@ -93,6 +94,29 @@ def test_the_mask_is_what_the_stored_cam_gives_at_the_background_score(make, sco
         cam = read_cam(path, sample_id)
         expected = seed_mask(resize_scores(cam.scores, cam.image_size), cam.class_indices, score)
         np.testing.assert_array_equal(read_mask(make.out / f"{sample_id}.png"), expected)
+
+
+def test_pixels_that_are_not_sure_enough_are_ignored_and_the_coverage_is_told(make):
+    make(settings=replace(SETTINGS, min_confidence=0.6))
+    partly = 0
+    for sample_id, entry in entries_of(make.out).items():
+        cam = read_cam(find_cams(make.out)[sample_id], sample_id)
+        scores = resize_scores(cam.scores, cam.image_size)
+        seed = seed_mask(scores, cam.class_indices, SETTINGS.background_score)
+        expected = ignore_below(seed, pixel_confidence(scores, SETTINGS.background_score), 0.6)
+        np.testing.assert_array_equal(read_mask(find_masks(make.out)[sample_id]), expected)
+        assert entry.coverage == pytest.approx((expected != 255).mean(), abs=1e-6)
+        partly += 0 < entry.coverage < 1
+    assert partly > 0
+
+
+def test_a_minimum_confidence_of_zero_shapes_nothing_and_older_runs_go_on(make):
+    make()
+    record = json.loads(RunFolder(make.out).record.read_text())
+    del record["settings"]["min_confidence"]
+    RunFolder(make.out).record.write_text(json.dumps(record))
+    said = []
+    assert (make(note=said.append).resumed, said) == (len(PHOTOS), [])
 
 
 def test_an_image_without_classes_is_all_background(make):
