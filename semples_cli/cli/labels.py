@@ -9,6 +9,7 @@ from rich.table import Table
 
 from semples_cli.cli import options
 from semples_cli.cli.console import EXIT_ITEMS_FAILED, error_border, list_items, print_json, print_table, say, warn
+from semples_cli.cli.image_inputs import read_inputs
 
 if TYPE_CHECKING:
     from semples_cli.steps.inspect_labels import LabelInspection
@@ -20,7 +21,11 @@ labels_app = typer.Typer(help="Look at labels, and convert them.", no_args_is_he
 @error_border
 def inspect_cli(
     images: Annotated[
-        list[Path] | None, typer.Argument(help="Image files, or folders of images; none: the labels alone.")
+        list[Path] | None,
+        typer.Argument(
+            help="Image files, or folders of images; - reads their paths from stdin; none: the labels alone.",
+            callback=read_inputs,
+        ),
     ] = None,
     labels: options.LabelsOption = None,
     labels_format: options.LabelsFormatOption = "auto",

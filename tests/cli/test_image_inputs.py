@@ -116,6 +116,16 @@ def test_every_command_with_images_reads_stdin(here, command):
     assert "stdin lists no image" in result.stderr
 
 
+def test_labels_are_inspected_with_the_images_of_a_list(photos, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    listing = "\n".join(f"images/{name}.jpg" for name in ("a/1", "a/2", "b"))
+    result = CliRunner().invoke(app, ["labels", "inspect", "-", "--json"], input=listing)
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert (document["images"], document["unlabelled"]) == (3, [])
+    assert sorted(document["unmatched_rows"]) == ["empty.jpg", "one.jpg"]
+
+
 def test_cams_of_a_list_are_those_of_the_folder_and_later_commands_find_the_images(photos, clip_dir, tmp_path):
     options = ["--weights", str(clip_dir), "--device", "cpu", "--precision", "fp32", "--size", "64"]
     listing = subprocess.run(["find", "images", "-name", "*.jpg", "-print0"], cwd=tmp_path, capture_output=True).stdout
