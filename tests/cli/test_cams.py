@@ -118,7 +118,7 @@ def test_options_reach_the_settings(cams, folder):
     (folder / "words.txt").write_text("sky\nwater\n")
     options = ["--scales", "1.0, 0.5", "--flips", "--background-words", "words.txt", "--background-score", "0.3"]
     options += ["--affinity-layers", "first:1", "--affinity-steps", "2", "--box-threshold", "0.5", "--mask-mode", "L"]
-    options += ["--min-confidence", "0.55"]
+    options += ["--min-confidence", "0.5"]
     result = cams("images", "--out", "masks", *options)
     assert result.exit_code == 0, result.stderr
     record = read_run_record(folder / "masks")
@@ -133,7 +133,7 @@ def test_options_reach_the_settings(cams, folder):
         "affinity_steps": 2,
         "box_threshold": 0.5,
         "batch_size": 2,
-        "min_confidence": 0.55,
+        "min_confidence": 0.5,
     }
     assert record["settings"] == expected
     assert record["inputs"] == [str(folder / "images")]
