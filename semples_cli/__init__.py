@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from semples_cli.data.dataset import load_dataset, load_labels
     from semples_cli.engine.build import build_engine
     from semples_cli.steps.apply_crf import apply_crf
+    from semples_cli.steps.check_masks import check_masks
     from semples_cli.steps.convert_labels import convert_labels
     from semples_cli.steps.evaluate_masks import evaluate_cams, evaluate_masks
     from semples_cli.steps.export_cams import export_cams
@@ -30,14 +31,18 @@ if TYPE_CHECKING:
     from semples_cli.steps.learn_prompts import learn_prompts
     from semples_cli.steps.make_cams import make_cams
     from semples_cli.steps.make_coco_masks import make_coco_masks
+    from semples_cli.steps.make_report import make_report
     from semples_cli.steps.refine_cams import refine_cams
+    from semples_cli.steps.review_masks import review_masks
     from semples_cli.steps.run_pipeline import run_pipeline
+    from semples_cli.steps.tag_images import tag_images
     from semples_cli.steps.train_generator import train_generator
 
 __version__ = "0.1.0"
 __all__ = [
     "apply_crf",
     "build_engine",
+    "check_masks",
     "convert_labels",
     "evaluate_cams",
     "evaluate_masks",
@@ -49,14 +54,18 @@ __all__ = [
     "load_labels",
     "make_cams",
     "make_coco_masks",
+    "make_report",
     "refine_cams",
+    "review_masks",
     "run_pipeline",
+    "tag_images",
     "train_generator",
 ]
 
 _HOMES = {
     "apply_crf": "semples_cli.steps.apply_crf",
     "build_engine": "semples_cli.engine.build",
+    "check_masks": "semples_cli.steps.check_masks",
     "convert_labels": "semples_cli.steps.convert_labels",
     "evaluate_cams": "semples_cli.steps.evaluate_masks",
     "evaluate_masks": "semples_cli.steps.evaluate_masks",
@@ -68,8 +77,11 @@ _HOMES = {
     "load_labels": "semples_cli.data.dataset",
     "make_cams": "semples_cli.steps.make_cams",
     "make_coco_masks": "semples_cli.steps.make_coco_masks",
+    "make_report": "semples_cli.steps.make_report",
     "refine_cams": "semples_cli.steps.refine_cams",
+    "review_masks": "semples_cli.steps.review_masks",
     "run_pipeline": "semples_cli.steps.run_pipeline",
+    "tag_images": "semples_cli.steps.tag_images",
     "train_generator": "semples_cli.steps.train_generator",
 }
 
