@@ -8,6 +8,9 @@ HERE = Path(__file__).parent
 # An hour each, with make targets of their own; and what they share.
 NOT_HERE = (
     "ablation.py",
+    "background_score.py",
+    "confidence.py",
+    "confidence_tables.py",
     "generators.py",
     "sweeps.py",
     "train_segmenter.py",
