@@ -17,7 +17,7 @@ Runs = Sequence[Mapping[str, Any]]
 
 
 def level_for(sure: np.ndarray, share: float) -> float:
-    """The largest level at which this share of the pixels, or more, stays covered."""
+    """The quantile at which this share of the pixels stays covered, or more where pixels are equally sure."""
     return float(np.quantile(sure, 1 - share, method="lower"))
 
 
@@ -71,7 +71,7 @@ def pixels_table(runs: Runs) -> str:
             found = [run["pixels"][kind][i] for run in runs]
             cells = (
                 _spread([each[key] for each in found], digits)
-                for key, digits in (("coverage", 1), ("level", 3), ("accuracy", 1), ("miou", 1))
+                for key, digits in (("coverage", 1), ("level", 4), ("accuracy", 1), ("miou", 1))
             )
             lines.append([kind, *cells])
     return markdown(["masks", "coverage, %", "level", "pixel accuracy, %", "mIoU, %"], lines)
@@ -80,7 +80,7 @@ def pixels_table(runs: Runs) -> str:
 def _measure_cell(runs: Runs, kind: str, measure: str) -> str:
     pairs = [_columns(run, kind, measure) for run in runs]
     rho = _spread([float(spearmanr(sure, quality)[0]) for sure, quality in pairs], 2)
-    return f"{rho} ({np.mean([aurc_gain(sure, quality) for sure, quality in pairs]):.2f})"
+    return f"{rho} ({_mean([aurc_gain(sure, quality) for sure, quality in pairs], 2)})"
 
 
 def _columns(run: Mapping[str, Any], kind: str, measure: str) -> tuple[np.ndarray, np.ndarray]:
@@ -89,5 +89,9 @@ def _columns(run: Mapping[str, Any], kind: str, measure: str) -> tuple[np.ndarra
 
 def _spread(values: Sequence[float], digits: int) -> str:
     """Mean ± sample standard deviation; the value alone where there is one."""
-    mean = f"{np.mean(values):.{digits}f}"
+    mean = _mean(values, digits)
     return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
+
+
+def _mean(values: Sequence[float], digits: int) -> str:
+    return f"{round(float(np.mean(values)), digits) + 0:.{digits}f}"  # + 0: no -0.00
