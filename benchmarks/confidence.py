@@ -5,11 +5,12 @@
 
 Masks of the training-free seeds with hand-written words at 0.4 and of SemPLeS at 0.6, each before and after the CRF.
 A region is what a mask gives to one class that the image's labels name; its quality is the IoU of that class in that
-image, read from ground truth to judge the measures and for nothing else. Measures, all 0 for a region of no pixel:
-its share of the image (a baseline); the mean over it of the winning map, of the margin top / (top + second) among the
-maps and the background score, and of the probability that wins in the CRF; how well the seed's region agrees with those
-of single views (each scale, and mirrored) and with the CRF's, as IoU; and CLIP's match with the cut-out, as
-`semples review` takes it. Each pixel: the margin of the seed, the CRF's probability; those below a level become 255.
+image, read from ground truth to judge the measures and for nothing else. Measures: its share of the image (a baseline);
+the mean over it of the winning map, of the margin top / (top + second) among the maps and the background score, and of
+the probability that wins in the CRF; how well the seed's region agrees with those of single views (each scale, and
+mirrored) and with the CRF's, as IoU; CLIP's match with the cut-out, as `semples review` takes it; and the same with
+the whole image, which knows of no mask (a baseline). All others are 0 for a region of no pixel. Of pixels: the margin
+of the seed, the probability of the CRF; those below a level become 255.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from ablation import SEMPLES, TUNED_SCORES, by_settings, read_tables
-from confidence_tables import AREA, CRF, MARGIN, MATCH, MEASURES, POSTERIOR, SCORE, VIEWS, level_for, make_tables
+from confidence_tables import AREA, CRF, MARGIN, MATCH, MEASURES, POSTERIOR, SCORE, VIEWS, WHOLE, level_for, make_tables
 from pipeline_world import CLASSES, DEFAULT_SCORE, WORDS, Maps, Tuning, World
 from runs import Run, add_arguments, do_runs, fingerprint
 
@@ -118,19 +119,19 @@ def margin(scores: np.ndarray, background_score: float) -> np.ndarray:
 
 def judge_regions(world: World, masks: Sequence[Masks], stage: str) -> dict[str, list[float]]:
     """IoU and measures of every class that the labels of an image name."""
-    columns: dict[str, list[float]] = {key: [] for key in ("iou", *MEASURES)}
-    matches = clip_matches(world, [each.labels[stage] for each in masks])
+    columns: dict[str, list[float]] = {key: [] for key in ("class", "iou", *MEASURES)}
+    matches, whole = clip_matches(world, [each.labels[stage] for each in masks]), whole_matches(world)
     for n, (scene, each) in enumerate(zip(world.scenes, masks, strict=True)):
         for k in world.present[n]:
             region = each.labels[stage] == k
-            found = measure_region(each, region, k) | {MATCH: matches.get((n, k), 0.0)}
-            for key, value in (found | {"iou": iou(region, scene.target == k)}).items():
+            found = measure_region(each, region, k) | {MATCH: matches.get((n, k), 0.0), WHOLE: whole[n, k]}
+            for key, value in (found | {"class": k, "iou": iou(region, scene.target == k)}).items():
                 columns[key].append(round(float(value), 7))
     return columns
 
 
 def measure_region(masks: Masks, region: np.ndarray, k: int) -> dict[str, float]:
-    """All measures but CLIP's match."""
+    """All measures but CLIP's."""
     if not region.any():
         return dict.fromkeys(MEASURES, 0.0)
     seed, refined = (masks.labels[stage] == k for stage in STAGES)
@@ -146,14 +147,33 @@ def measure_region(masks: Masks, region: np.ndarray, k: int) -> dict[str, float]
 
 def clip_matches(world: World, masks: Sequence[np.ndarray]) -> dict[tuple[int, int], float]:
     """CLIP's match of every region that has a pixel, by image and class."""
-    matcher = RegionMatcher(world.engine, CLASSES, TagSettings(background_words=WORDS))
-    keys, cuts = [], []
+    matcher = region_matcher(world)
+    cuts = {}
     for n, mask in enumerate(masks):
         shown = [k for k in world.present[n] if (mask == k).any()]
-        keys += [(n, k) for k in shown]
-        cuts += matcher.regions(world.images[n], mask, shown)
-    found = matcher.confidences(cuts, [k for _, k in keys])
-    return dict(zip(keys, found.tolist(), strict=True))
+        cuts |= zip([(n, k) for k in shown], matcher.regions(world.images[n], mask, shown), strict=True)
+    return matched(matcher, cuts)
+
+
+def whole_matches(world: World) -> dict[tuple[int, int], float]:
+    """The same of the image with nothing cut away, which knows of no mask."""
+    matcher = region_matcher(world)
+    cuts = {}
+    for n, (image, classes) in enumerate(zip(world.images, world.present, strict=True)):
+        everything = np.ones(image.shape[:2], np.uint8)
+        cuts |= {(n, k): matcher.regions(image, everything, [1])[0] for k in classes}
+    return matched(matcher, cuts)
+
+
+def region_matcher(world: World) -> RegionMatcher:
+    """That of `semples review --background-words voc`."""
+    return RegionMatcher(world.engine, CLASSES, TagSettings(background_words=WORDS))
+
+
+def matched(matcher: RegionMatcher, cuts: Mapping[tuple[int, int], torch.Tensor]) -> dict[tuple[int, int], float]:
+    """The confidence of each cut-out, by image and class."""
+    found = matcher.confidences(list(cuts.values()), [k for _, k in cuts])
+    return dict(zip(cuts, found.tolist(), strict=True))
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:

@@ -9,9 +9,11 @@ from tables import markdown
 
 AREA, SCORE, MARGIN, POSTERIOR = "area", "map score", "margin", "CRF posterior"
 VIEWS, CRF, MATCH = "agreement of views", "agreement with the CRF", "CLIP's match"
-MEASURES = (MATCH, MARGIN, POSTERIOR, VIEWS, CRF, SCORE, AREA)
+WHOLE = "CLIP's match, whole image"
+MEASURES = (MATCH, MARGIN, POSTERIOR, VIEWS, CRF, SCORE, WHOLE, AREA)
 CURVES = (MATCH, POSTERIOR, MARGIN)
 KEPT = (0.25, 0.5, 0.75, 1.0)
+FEWEST = 5  # regions of a class, for a correlation within it
 
 Runs = Sequence[Mapping[str, Any]]
 
@@ -39,11 +41,22 @@ def kept_quality(sure: np.ndarray, quality: np.ndarray) -> list[float]:
     return [100 * float(quality[order[: max(1, round(share * len(order)))]].mean()) for share in KEPT]
 
 
+def rho_within(sure: np.ndarray, quality: np.ndarray, classes: np.ndarray) -> float:
+    """Mean over classes of Spearman's rho among the regions of one class: what is left when all are of equal class."""
+    chosen = [classes == k for k in np.unique(classes)]
+    rhos = [
+        float(spearmanr(sure[own], quality[own])[0])
+        for own in chosen
+        if own.sum() >= FEWEST and np.ptp(sure[own]) > 0 and np.ptp(quality[own]) > 0
+    ]
+    return float(np.mean(rhos)) if rhos else float("nan")
+
+
 def make_tables(runs: Runs) -> list[str]:
     """What the runs are, and all tables of them."""
     counts = [len(next(iter(run["regions"].values()))["iou"]) for run in runs]
     said = f"{len(runs)} runs; regions in each: {', '.join(map(str, counts))}"
-    return [said, measures_table(runs), curves_table(runs), pixels_table(runs)]
+    return [said, measures_table(runs), within_table(runs), curves_table(runs), pixels_table(runs)]
 
 
 def measures_table(runs: Runs) -> str:
@@ -51,6 +64,18 @@ def measures_table(runs: Runs) -> str:
     kinds = list(runs[0]["regions"])
     lines = [[measure, *(_measure_cell(runs, kind, measure) for kind in kinds)] for measure in MEASURES]
     return markdown(["measure", *kinds], lines)
+
+
+def within_table(runs: Runs) -> str:
+    """Spearman's rho within a class."""
+    lines = []
+    for measure in MEASURES:
+        rhos = (
+            [rho_within(*_columns(run, kind, measure), np.array(run["regions"][kind]["class"])) for run in runs]
+            for kind in runs[0]["regions"]
+        )
+        lines.append([measure, *(_spread(each, 2) for each in rhos)])
+    return markdown(["within a class", *runs[0]["regions"]], lines)
 
 
 def curves_table(runs: Runs) -> str:

@@ -194,10 +194,39 @@ def test_a_level_keeps_at_least_the_share_that_was_asked_for():
     assert (tied >= level_for(tied, 0.5)).mean() == 0.75
 
 
+def test_rho_within_a_class_does_not_see_that_classes_differ():
+    from confidence_tables import rho_within
+
+    quality = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    classes = np.repeat([3, 7], 5)
+    sure = np.array([0.5, 0.4, 0.3, 0.2, 0.1, 0.6, 0.7, 0.8, 0.9, 1.0])
+    assert rho_within(sure, quality, classes) == pytest.approx((-1 + 1) / 2)
+    assert rho_within(sure[:6], quality[:6], classes[:6]) == pytest.approx(-1)  # one region is too few
+    assert np.isnan(rho_within(sure[:4], quality[:4], classes[:4]))
+    assert np.isnan(rho_within(np.zeros(10), quality, classes))  # equally sure of all: no rank
+
+
+def test_rho_within_a_class_over_runs():
+    from confidence_tables import FEWEST, MATCH, within_table
+
+    def longer(run):
+        for region in run["regions"].values():
+            region.update({key: [*values, values[-1]] for key, values in region.items()})
+        return run
+
+    runs = [longer(confidence_run(world, list(each), kinds=("seeds",))) for world, each in ((1, (1, 2, 3, 4)),)]
+    assert len(runs[0]["regions"]["seeds"]["class"]) == FEWEST
+    table = cells(within_table(runs))
+    assert table[0] == ["within a class", "seeds"]
+    assert table[2] == [MATCH, "1.00"]
+    assert cells(within_table([confidence_run(1, [0.1, 0.2, 0.3, 0.4])]))[2][1:] == ["nan", "nan"]
+
+
 def confidence_run(world, measure, coverage=100.0, kinds=("seeds", "seeds + CRF")):
     from confidence_tables import MATCH, MEASURES
 
     region = {key: [0.1, 0.2, 0.3, 0.4] for key in MEASURES} | {"iou": [0.2, 0.4, 0.6, 0.8], MATCH: measure}
+    region |= {"class": [1, 1, 1, 1]}
     pixels = [{"coverage": coverage, "level": 0.5, "accuracy": 80.0, "miou": 40.0 + world}]
     parts = {"regions": dict.fromkeys(kinds, region), "pixels": dict.fromkeys(kinds, pixels)}
     return {"run": {"world": world, "seed": 0}, "fingerprint": "m"} | parts
@@ -215,7 +244,7 @@ def test_measures_are_means_over_runs_with_the_gain_in_brackets():
     assert cells(measures_table(runs[1:]))[2][1] == "-1.00 (-1.00)"
     said, *tables = make_tables(runs)
     assert said == "2 runs; regions in each: 4, 4"
-    assert len(tables) == 3
+    assert len(tables) == 4
 
 
 def test_curves_of_risk_and_coverage_and_levels_of_pixels():
@@ -323,7 +352,7 @@ def test_confidence_from_end_to_end(tmp_path, monkeypatch, capsys):
     assert list(written["regions"]) == list(written["pixels"]) == ["seeds", "seeds + CRF", "SemPLeS", "SemPLeS + CRF"]
     for region in written["regions"].values():
         assert {len(values) for values in region.values()} == {len(region["iou"])} != {0}
-        assert all(0 <= value <= 1 for values in region.values() for value in values)
+        assert all(0 <= value <= 1 for key, values in region.items() if key != "class" for value in values)
     for levels in written["pixels"].values():
         assert [each["coverage"] >= 100 * share for each, share in zip(levels, confidence.COVERED, strict=True)] == [
             True
