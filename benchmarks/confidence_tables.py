@@ -96,7 +96,7 @@ def pixels_table(runs: Runs) -> str:
             found = [run["pixels"][kind][i] for run in runs]
             cells = (
                 _spread([each[key] for each in found], digits)
-                for key, digits in (("coverage", 1), ("level", 4), ("accuracy", 1), ("miou", 1))
+                for key, digits in (("coverage", 1), ("level", 5), ("accuracy", 1), ("miou", 1))
             )
             lines.append([kind, *cells])
     return markdown(["masks", "coverage, %", "level", "pixel accuracy, %", "mIoU, %"], lines)

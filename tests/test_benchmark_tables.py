@@ -257,7 +257,7 @@ def test_curves_of_risk_and_coverage_and_levels_of_pixels():
     assert table[2][2:] == ["50.0 ± 42.4", "50.0 ± 28.3", "50.0 ± 14.1", "50.0 ± 0.0"]
     assert table[3][2:] == ["80.0 ± 0.0", "70.0 ± 0.0", "60.0 ± 0.0", "50.0 ± 0.0"]
     lines = cells(pixels_table(runs))
-    assert lines[2] == ["seeds", "99.0 ± 1.4", "0.5000 ± 0.0000", "80.0 ± 0.0", "42.0 ± 1.4"]
+    assert lines[2] == ["seeds", "99.0 ± 1.4", "0.50000 ± 0.00000", "80.0 ± 0.0", "42.0 ± 1.4"]
     assert [line[0] for line in lines[2:]] == ["seeds", "seeds + CRF"]
 
 
