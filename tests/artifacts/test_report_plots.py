@@ -186,12 +186,13 @@ def test_the_colour_tables_go_from_dark_to_light():
         assert values[-1] > 0.6
 
 
-def test_an_empty_figure_has_a_label_and_no_size_of_its_own():
+def test_an_empty_figure_has_a_label_and_a_width_alone():
     with house_style():
         svg = as_inline_svg(new_figure(2, 1), "empty", 'a "label" <b>')
     ((tag, attributes), *_) = Reader(svg).tags
     assert (tag, attributes["aria-label"], attributes["viewbox"]) == ("svg", 'a "label" <b>', "0 0 144 72")
-    assert "width" not in attributes
+    assert attributes["width"] == "208"
+    assert "height" not in attributes  # it follows, also where the page is narrow
 
 
 def document(**changes):
