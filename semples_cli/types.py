@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from semples_cli.errors import ArtifactError, DataError
+from semples_cli.errors import ArtifactError, DataError, SettingsError
 
 BACKGROUND = "background"
 BACKGROUND_INDEX = 0
@@ -121,6 +121,32 @@ class Sample:
             msg = f"{self.id}: class indices {self.class_indices} must lie in 1..{MAX_CLASSES}"
             raise DataError(msg)
         object.__setattr__(self, "class_indices", tuple(sorted(set(self.class_indices))))
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of the parts that a run over many images is cut into, each done by a process of its own.
+
+    Attributes:
+        index: In 1..count.
+        count: Parts in all.
+    """
+
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.count:
+            msg = f"shard {self}: shards are numbered from 1, such as 1/{max(self.count, 1)}"
+            raise SettingsError(msg)
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    @property
+    def part(self) -> slice:
+        """Which items of a list are its own: every count-th, from number index - 1 on."""
+        return slice(self.index - 1, None, self.count)
 
 
 @dataclass(frozen=True)

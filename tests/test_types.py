@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from semples_cli.errors import ArtifactError, DataError, EngineError, SemplesError, SettingsError
-from semples_cli.types import Cam, ClassSet, Mask, Sample
+from semples_cli.types import Cam, ClassSet, Mask, Sample, Shard
 
 
 def test_class_numbers_start_at_one_and_come_back():
@@ -100,3 +100,17 @@ def test_masks_are_two_dimensional_bytes(values):
 def test_exit_codes_of_the_error_tree():
     codes = {error: error.exit_code for error in (SemplesError, DataError, ArtifactError, EngineError, SettingsError)}
     assert codes == {SemplesError: 1, DataError: 1, ArtifactError: 1, EngineError: 1, SettingsError: 2}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 20])
+def test_shards_part_a_list_without_rest_or_overlap(count):
+    items = list(range(11))
+    parts = [items[Shard(i, count).part] for i in range(1, count + 1)]
+    assert sorted(item for part in parts for item in part) == items
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize(("index", "count"), [(0, 1), (2, 1), (-1, 3), (1, 0)])
+def test_shards_are_numbered_from_one(index, count):
+    with pytest.raises(SettingsError, match=f"shard {index}/{count}: shards are numbered from 1"):
+        Shard(index, count)

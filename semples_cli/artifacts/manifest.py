@@ -5,6 +5,10 @@ An item is done when its last line says `ok` with the same key and its output ex
 Hashing all images again on each resume would be slow: a line also keeps path, size and mtime of those files, and only
 files for which one of the three changed are read again. So a file that was touched or moved is not redone, and one
 that was changed is.
+
+Each shard of a run writes a manifest of its own, and all are read as one. Whoever begins while nobody else is at work
+takes what shards left into the one of the run; so the lines of shards are always newer than those of the run, and no
+two shards have a line on the same item.
 """
 
 import hashlib
@@ -15,9 +19,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
 
+from semples_cli.artifacts.atomic import open_atomic
 from semples_cli.artifacts.run_folder import RunFolder
-from semples_cli.artifacts.run_lock import lock_run
+from semples_cli.artifacts.run_locks import RunLocks, remove_shard_locks
 from semples_cli.errors import ArtifactError
+from semples_cli.types import Shard
 
 Status = Literal["ok", "skipped", "failed"]
 
@@ -84,28 +90,48 @@ def item_key(files: Sequence[FileIdentity], facts: Mapping[str, object]) -> str:
 
 
 class Manifest:
-    """The manifest of one run folder, open for writing and locked until closed.
+    """The manifest of one run folder, or of a shard of the run, open for writing and locked until closed.
 
     Args:
         folder: The run.
-        overwrite: Forget what an earlier run did.
+        overwrite: Forget what an earlier run did; a shard forgets it for itself alone.
+        shard: The shard that this process does; others may be at work beside it. It holds up those that begin until
+            `let_others_begin`. None: the whole run.
+
+    Attributes:
+        entries: The last entry of each item, by id, of other shards too.
 
     Raises:
-        ArtifactError: Another run is writing here, or a line other than a torn last one is damaged.
+        ArtifactError: Another run, or the same shard, is writing here, or a line other than a torn last one is damaged.
     """
 
-    def __init__(self, folder: RunFolder, *, overwrite: bool = False) -> None:
+    def __init__(self, folder: RunFolder, *, overwrite: bool = False, shard: Shard | None = None) -> None:
         self._folder = folder
-        self._lock = lock_run(folder.lock)
+        self._locks = RunLocks(folder, shard)
         try:
+            if self._locks.is_alone:
+                _take_in_shards(folder, forget=overwrite and shard is None)
+                remove_shard_locks(folder, shard)
+            own = folder.manifest_of(shard)
             # A torn last line is cut off, or the next line would be glued to it.
-            whole = 0 if overwrite else len(_whole_lines(folder.manifest))
-            self.entries = {} if overwrite else read_manifest(folder.manifest)
-            self._handle = folder.manifest.open("ab", buffering=0)
+            whole = 0 if overwrite else len(_whole_lines(own))
+            self.entries = {} if overwrite else read_entries(folder)
+            self._handle = own.open("ab", buffering=0)
             self._handle.truncate(whole)
+            if shard is None:
+                self.let_others_begin()
         except BaseException:
-            self._lock.close()
+            self._locks.close()
             raise
+
+    @property
+    def is_alone(self) -> bool:
+        """No other shard was at work when this one began."""
+        return self._locks.is_alone
+
+    def let_others_begin(self) -> None:
+        """From here on other shards may begin: what they must find, such as run.json, is written."""
+        self._locks.let_others_begin()
 
     def __enter__(self) -> Self:
         return self
@@ -118,7 +144,7 @@ class Manifest:
     def close(self) -> None:
         """Close the file and give the lock back."""
         self._handle.close()
-        self._lock.close()
+        self._locks.close()
 
     def is_done(self, sample_id: str, key: str) -> bool:
         """Whether an earlier run finished this very item and its output still exists."""
@@ -161,9 +187,27 @@ class Manifest:
         except OSError:
             complete = False
         if not complete:
-            msg = f"{self._folder.manifest}: cannot write, the disk may be full; make room and run the command again"
+            msg = f"{self._handle.name}: cannot write, the disk may be full; make room and run the command again"
             raise ArtifactError(msg)
         self.entries[entry.id] = entry
+
+
+def read_entries(folder: RunFolder) -> dict[str, ManifestEntry]:
+    """What is known of a run's items, whether it was cut into shards or not.
+
+    Args:
+        folder: The run; where it has no manifest, nothing is known.
+
+    Returns:
+        The last entry of each item, by id.
+
+    Raises:
+        ArtifactError: A line is damaged.
+    """
+    entries = read_manifest(folder.manifest)
+    for path in folder.shard_manifests:
+        entries |= read_manifest(path)
+    return entries
 
 
 def read_manifest(path: Path) -> dict[str, ManifestEntry]:
@@ -187,6 +231,21 @@ def read_manifest(path: Path) -> dict[str, ManifestEntry]:
             raise ArtifactError(msg) from None
         entries[entry.id] = entry
     return entries
+
+
+def _take_in_shards(folder: RunFolder, *, forget: bool) -> None:
+    """Put the lines of all shards into the manifest of the run; only for who is alone in the folder.
+
+    Interrupted between the two, it is done again, to the same end.
+    """
+    shards = folder.shard_manifests
+    if shards and not forget:
+        for path in (folder.manifest, *shards):
+            read_manifest(path)  # refuses damaged lines while it is still known whose they are
+        with open_atomic(folder.manifest) as handle:
+            handle.writelines(_whole_lines(path) for path in (folder.manifest, *shards))
+    for path in shards:
+        path.unlink()
 
 
 def _whole_lines(path: Path) -> bytes:

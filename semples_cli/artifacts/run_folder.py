@@ -9,7 +9,7 @@ from typing import Any
 
 from semples_cli.artifacts.atomic import open_atomic
 from semples_cli.errors import ArtifactError, SemplesError, SettingsError
-from semples_cli.types import ClassSet
+from semples_cli.types import ClassSet, Shard
 
 FORMAT_VERSION = 1
 HIDDEN = ".semples"
@@ -38,8 +38,17 @@ class RunFolder:
 
     @property
     def manifest(self) -> Path:
-        """One line per finished item."""
+        """One line per finished item; what the shards of a run finish lies beside it."""
         return self.hidden / "manifest.jsonl"
+
+    def manifest_of(self, shard: Shard | None) -> Path:
+        """The manifest that a shard writes; that of a run that is not cut into shards."""
+        return self.manifest if shard is None else self.hidden / f"manifest-{shard.index}of{shard.count}.jsonl"
+
+    @property
+    def shard_manifests(self) -> list[Path]:
+        """What shards wrote since a run last took their manifests in."""
+        return sorted(self.hidden.glob("manifest-*of*.jsonl"))
 
     @property
     def record(self) -> Path:
@@ -50,6 +59,10 @@ class RunFolder:
     def lock(self) -> Path:
         """Locked by the operating system for as long as a run writes here."""
         return self.hidden / "lock"
+
+    def lock_of(self, shard: Shard | None) -> Path:
+        """The same for a shard."""
+        return self.lock if shard is None else self.hidden / f"lock-{shard.index}of{shard.count}"
 
     def mask_path(self, sample_id: str) -> Path:
         """Where the mask of an image lies."""

@@ -1,4 +1,4 @@
-"""One writer per run folder: a lock of the operating system, which ends with its process however that ends."""
+"""One writer per file or folder: a lock of the operating system, which ends with its process however that ends."""
 
 import os
 import sys
@@ -21,19 +21,44 @@ else:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def lock_run(path: Path) -> BinaryIO:
+def lock_run(path: Path, holder: str = "another semples run") -> BinaryIO:
     """Take the lock of a run folder; closing the handle, or the end of the process, gives it back.
 
     The file stays: removing it would let a third process lock another file of the same name.
 
     Args:
         path: The lock file; made where it is missing.
+        holder: Who it is, for the message, if the lock is taken.
 
     Returns:
         The open handle.
 
     Raises:
         ArtifactError: Another process holds the lock, or nothing can be written here.
+    """
+    handle = try_lock(path)
+    if handle is None:
+        process = path.read_bytes()[:32].decode(errors="replace").strip()
+        msg = (
+            f"{path.parent.parent}: {holder} (process {process or 'unknown'}) is writing here; "
+            "wait until it ends, or choose another --out"
+        )
+        raise ArtifactError(msg)
+    # Only for the message above; the lock itself knows nothing of process numbers.
+    handle.truncate(0)
+    handle.write(f"{os.getpid()}\n".encode())
+    handle.flush()
+    return handle
+
+
+def try_lock(path: Path) -> BinaryIO | None:
+    """Take a lock if it is free: the open handle, or None.
+
+    Args:
+        path: The lock file; made where it is missing.
+
+    Raises:
+        ArtifactError: Nothing can be written here.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,16 +69,17 @@ def lock_run(path: Path) -> BinaryIO:
     try:
         _lock(handle)
     except OSError:
-        handle.seek(0)
-        holder = handle.read(32).decode(errors="replace").strip()
         handle.close()
-        msg = (
-            f"{path.parent.parent}: another semples run (process {holder or 'unknown'}) is writing here; "
-            "wait until it ends, or choose another --out"
-        )
-        raise ArtifactError(msg) from None
-    # Only for the message above; the lock itself knows nothing of process numbers.
-    handle.truncate(0)
-    handle.write(f"{os.getpid()}\n".encode())
-    handle.flush()
+        return None
     return handle
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process, or another handle of this one, holds a lock; nothing is made by asking."""
+    if not path.exists():
+        return False
+    handle = try_lock(path)
+    if handle is None:
+        return True
+    handle.close()
+    return False

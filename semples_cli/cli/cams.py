@@ -21,10 +21,11 @@ from semples_cli.cli.console import (
 from semples_cli.cli.image_inputs import ImagesArgument
 from semples_cli.cli.learned import GeneratorWeightsOption, LearnedFile, PromptsOption, read_learned
 from semples_cli.cli.loading import load_engine, take_stock
+from semples_cli.cli.shards import read_shard
 from semples_cli.config import CamSettings, EngineSettings
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.errors import SettingsError
-from semples_cli.types import PromptSet, RunSummary, Sample
+from semples_cli.types import PromptSet, RunSummary, Sample, Shard
 
 if TYPE_CHECKING:
     from semples_cli.data.dataset import Dataset
@@ -71,6 +72,7 @@ def cams_cli(
     batch_size: options.BatchSizeOption = CAM_DEFAULTS.batch_size,
     mask_mode: options.MaskModeOption = "palette",
     overlay: options.OverlayOption = False,
+    shard: options.ShardOption = None,
     overwrite: options.OverwriteOption = False,
     max_pixels: options.MaxPixelsOption = DEFAULT_MAX_PIXELS,
     dry_run: options.DryRunOption = False,
@@ -119,7 +121,8 @@ def cams_cli(
         take_stock(dataset)
     else:
         dataset = learned.take_dataset(dataset, classes)
-    job = CamsJob(dataset, dataset.samples[:limit], learned, wanted, settings, rule, overlay, mask_mode, max_pixels)
+    samples, part = dataset.samples[:limit], read_shard(shard)
+    job = CamsJob(dataset, samples, part, learned, wanted, settings, rule, overlay, mask_mode, max_pixels)
     code = EXIT_ITEMS_FAILED if dataset.problems or (strict and dataset.unlabelled) else 0
     if dry_run:
         _estimate(job, as_json=as_json)
@@ -135,6 +138,7 @@ class CamsJob:
     Attributes:
         dataset: What was recognised.
         samples: Its images, as many as --limit leaves.
+        shard: The part of them that is to be done; None: all.
         learned: Prompts or a mask generator; None: seeds with background words.
         engine: The CLIP to load.
         settings: How CAMs are made.
@@ -146,6 +150,7 @@ class CamsJob:
 
     dataset: "Dataset"
     samples: tuple[Sample, ...]
+    shard: Shard | None
     learned: LearnedFile | None
     engine: EngineSettings
     settings: CamSettings
@@ -183,6 +188,7 @@ def _make(job: CamsJob, out: Path, images: tuple[Path, ...], *, overwrite: bool,
             background=job.background,
             inputs=images,
             skipped=[(sample_id, NO_LABEL) for sample_id in job.dataset.unlabelled],
+            shard=job.shard,
             overwrite=overwrite,
             overlays=job.overlays,
             mask_mode=job.mask_mode,

@@ -250,6 +250,13 @@ OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Do everything again.", rich_help_panel=OUTPUT_PANEL)
 ]
 MaxPixelsOption = Annotated[int, typer.Option(min=1, help="Refuse larger images.", rich_help_panel=OUTPUT_PANEL)]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Do only part i of n, as i/n (1/64, 2/64, …); other processes do the others in the same OUT.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
 DryRunOption = Annotated[
     bool,
     typer.Option(

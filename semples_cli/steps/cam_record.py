@@ -16,6 +16,7 @@ from semples_cli.artifacts.run_folder import (
 from semples_cli.config import CamSettings
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.steps.choose_background import ScoreChooser
+from semples_cli.steps.shards import check_same_shards
 from semples_cli.types import ClassSet, Progress
 
 # Raise it whenever the same input and settings would give another CAM or mask: older items are then redone.
@@ -88,7 +89,7 @@ def with_choice(
     return {**record, "settings": settings, "background_choice": made}
 
 
-def begin_run(run: RunFolder, record: Mapping[str, Any], *, overwrite: bool, note: Note) -> None:
+def begin_run(run: RunFolder, record: Mapping[str, Any], *, overwrite: bool, note: Note, is_alone: bool = True) -> None:
     """Write run.json, and say what changed since an earlier run.
 
     Args:
@@ -96,13 +97,18 @@ def begin_run(run: RunFolder, record: Mapping[str, Any], *, overwrite: bool, not
         record: From `cam_record`.
         overwrite: Whatever was there before does not matter.
         note: Called with a sentence if masks of an earlier run are made again.
+        is_alone: No other shard of this run is at work; with others, their run.json stays as it is.
 
     Raises:
-        SettingsError: The folder belongs to another command, or its class list is another one.
+        SettingsError: The folder belongs to another command, its class list is another one, or other shards are at work
+            and do something else.
         ArtifactError: Its run.json is damaged.
     """
-    previous = None if overwrite else read_run_record(run.root)
+    previous = None if overwrite and is_alone else read_run_record(run.root)
     check_same_run(previous, record)
+    if not is_alone:
+        check_same_shards(previous, record, _changes(previous or {}, record))
+        return
     if previous is not None and (changes := _changes(previous, record)):
         note(f"{run.root}: made again what an earlier run did, because of {', '.join(changes)}")
     write_run_record(run, record)

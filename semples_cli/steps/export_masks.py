@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from semples_cli.artifacts.export.protocol import ExportSettings, MaskExporter
-from semples_cli.artifacts.manifest import read_manifest
+from semples_cli.artifacts.manifest import read_entries
 from semples_cli.artifacts.mask_png import find_masks
 from semples_cli.artifacts.run_folder import RunFolder, class_record, read_class_set, read_run_record
 from semples_cli.data.image_folder import ImageFile
@@ -88,7 +88,7 @@ def export_masks(
     origin, pictures, inputs = _find(source, images)
     _check_out(out, origin, inputs)
     classes = _classes(source, class_set)
-    items = MaskItems(source, origin.files, pictures, len(classes), read_manifest(RunFolder(source).manifest))
+    items = MaskItems(source, origin.files, pictures, len(classes), read_entries(RunFolder(source)))
     exporter = exporter_type(out, classes, settings)
     with ExportFolder(out, _record(items, to, settings, classes, inputs), overwrite=overwrite) as folder:
         if folder.is_complete:

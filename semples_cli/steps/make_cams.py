@@ -24,7 +24,8 @@ from semples_cli.steps.choose_maker import choose_maker
 from semples_cli.steps.ledger import Ledger
 from semples_cli.steps.plan_batches import Batch, describe, plan_batches
 from semples_cli.steps.progress import tqdm_progress
-from semples_cli.types import ClassSet, FloatArray, Progress, RunSummary, Sample
+from semples_cli.steps.shards import shard_record
+from semples_cli.types import ClassSet, FloatArray, Progress, RunSummary, Sample, Shard
 
 DEFAULT_SETTINGS = CamSettings()
 
@@ -47,6 +48,7 @@ def make_cams(
     command: str = "cams",
     inputs: Sequence[Path] = (),
     skipped: Sequence[tuple[str, str]] = (),
+    shard: Shard | None = None,
     overwrite: bool = False,
     overlays: bool = False,
     mask_mode: str = "palette",
@@ -54,7 +56,7 @@ def make_cams(
     progress: Progress | None = None,
     note: Note | None = None,
 ) -> RunSummary:
-    """Make the CAM and the seed mask of every image.
+    """Make the CAM and the seed mask of every image, or of every image of a shard.
 
     Args:
         samples: Images and their classes; an image without classes gets an all-background mask.
@@ -69,6 +71,8 @@ def make_cams(
         inputs: Image files and folders as they were given, for later commands; without them, the folders that the
             ids are relative to. None of them may be `out`.
         skipped: (id, reason) of images that are left out on purpose, for the manifest.
+        shard: Do this part of the batches alone; other processes, on other machines perhaps, do the others in the same
+            folder at the same time. Together they write what one process would. None: all.
         overwrite: Do everything again.
         overlays: Also write pictures of image and mask to `<out>/overlays/`.
         mask_mode: 'palette' (VOC colours) or 'L' (grey levels that are the class indices).
@@ -93,15 +97,21 @@ def make_cams(
     run, progress = RunFolder(out), progress or tqdm_progress("cams")
     record = cam_record(class_set, engine, settings, mask_mode, inputs or _roots(samples), generator.record)
     record["command"] = command
-    with Manifest(run, overwrite=overwrite) as manifest:
+    if shard is not None:
+        record["shards"] = shard_record(shard, (sample.id for sample in samples))
+    batches, unreadable = plan_batches(samples, settings, engine.patch_size)
+    with Manifest(run, overwrite=overwrite, shard=shard) as manifest:
         if background is not None:
             chooser = ScoreChooser(background, generator, class_set, samples, max_pixels)
-            record = with_choice(record, chooser, None if overwrite else read_run_record(out), progress, note)
+            previous = None if overwrite and manifest.is_alone else read_run_record(out)
+            record = with_choice(record, chooser, previous, progress, note)
             settings = replace(settings, background_score=record["settings"]["background_score"])
         output = CamOutput(run, settings, overlays, mask_mode, max_pixels)
-        begin_run(output.run, record, overwrite=overwrite, note=note)
-        ledger = Ledger(run, manifest, len(samples) + len(skipped), progress)
-        batches, unreadable = plan_batches(samples, settings, engine.patch_size)
+        begin_run(output.run, record, overwrite=overwrite, is_alone=manifest.is_alone, note=note)
+        manifest.let_others_begin()
+        part = slice(None) if shard is None else shard.part
+        batches, skipped, unreadable = batches[part], skipped[part], unreadable[part]
+        ledger = Ledger(run, manifest, sum(map(len, batches)) + len(skipped) + len(unreadable), progress)
         for sample_id, reason in skipped:
             output.remove_cam(sample_id)
             ledger.skip(sample_id, reason)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semples_cli.artifacts.manifest import ManifestEntry, read_manifest
+from semples_cli.artifacts.manifest import ManifestEntry, read_entries
 from semples_cli.artifacts.run_folder import RunFolder, read_class_set, read_run_record
 from semples_cli.data.class_list import read_class_list
 from semples_cli.data.dataset import load_dataset
@@ -93,7 +93,7 @@ def _read_record(masks: Path, found: Findings) -> dict[str, Any]:
 
 def _read_manifest(masks: Path, found: Findings) -> dict[str, ManifestEntry]:
     try:
-        return read_manifest(RunFolder(masks).manifest)
+        return read_entries(RunFolder(masks))
     except ArtifactError as error:
         found.add("record", "manifest.jsonl", str(error))
         return {}

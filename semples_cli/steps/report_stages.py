@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from semples_cli.artifacts.manifest import ManifestEntry, read_manifest
+from semples_cli.artifacts.manifest import ManifestEntry, read_entries
 from semples_cli.artifacts.mask_png import find_masks, read_mask
 from semples_cli.artifacts.run_folder import HIDDEN, RunFolder, read_class_set, read_run_record
 from semples_cli.errors import ArtifactError, SettingsError
@@ -114,7 +114,7 @@ def open_stage(folder: Path, class_set: ClassSet | None = None) -> ReportStage:
         folder=folder,
         class_set=classes,
         record=_read_record(folder),
-        entries=read_manifest(run.manifest),
+        entries=read_entries(run),
         masks=find_masks(folder),
         cams=open_cams(folder, classes) if _has_cams(run) else None,
     )

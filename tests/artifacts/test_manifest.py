@@ -4,13 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from semples_cli.artifacts.manifest import FileIdentity, Manifest, ManifestEntry, item_key, read_manifest
+from semples_cli.artifacts.manifest import FileIdentity, Manifest, ManifestEntry, item_key, read_entries, read_manifest
 from semples_cli.artifacts.run_folder import RunFolder
-from semples_cli.artifacts.run_lock import lock_run
+from semples_cli.artifacts.run_lock import is_locked, lock_run
 from semples_cli.errors import ArtifactError
+from semples_cli.types import Shard
 
 FILE = FileIdentity("/images/1.jpg", 10, 20, "ab")
 ENTRY = ManifestEntry("a/1", "ok", "", "key", 0.5, "a/1.png", 0.9, (FILE,))
@@ -220,3 +223,120 @@ def test_an_output_about_to_be_replaced_is_taken_back(run):
     with Manifest(run) as manifest:
         assert not manifest.is_done("a", "old")
     assert read_manifest(run.manifest)["a"].reason == "interrupted while it was made again"
+
+
+# Shards
+
+FIRST, SECOND = Shard(1, 2), Shard(2, 2)
+
+
+def entry_of(sample_id, key="k", status="ok"):
+    return ManifestEntry(sample_id, status, "" if status == "ok" else "why", key, output=f"{sample_id}.png")
+
+
+@contextmanager
+def shard_of(run, shard, **options):
+    with Manifest(run, shard=shard, **options) as manifest:
+        manifest.let_others_begin()
+        yield manifest
+
+
+def test_shards_write_side_by_side_and_are_read_as_one(run):
+    with shard_of(run, FIRST) as first, shard_of(run, SECOND) as second:
+        assert (first.is_alone, second.is_alone) == (True, False)
+        first.append(entry_of("a"))
+        second.append(entry_of("b"))
+        assert set(read_entries(run)) == {"a", "b"}
+    assert not run.manifest.exists()
+    assert [path.name for path in run.shard_manifests] == ["manifest-1of2.jsonl", "manifest-2of2.jsonl"]
+
+
+@pytest.mark.parametrize("shard", [None, Shard(1, 2), Shard(3, 5)])
+def test_who_begins_alone_takes_in_what_shards_left_and_goes_on(run, shard):
+    with shard_of(run, FIRST) as first, shard_of(run, SECOND) as second:
+        first.append(entry_of("a"))
+        second.append(entry_of("b"))
+    with Manifest(run, shard=shard) as manifest:
+        assert set(manifest.entries) == {"a", "b"}
+        assert set(read_manifest(run.manifest)) == {"a", "b"}
+        manifest.append(entry_of("c"))
+    assert [path.name for path in run.shard_manifests] == (
+        [] if shard is None else [f"manifest-{shard.index}of{shard.count}.jsonl"]
+    )
+    assert set(read_entries(run)) == {"a", "b", "c"}
+
+
+def test_lines_of_shards_are_newer_than_those_of_the_run(run):
+    with Manifest(run) as manifest:
+        manifest.append(entry_of("a", "old"))
+    with shard_of(run, FIRST) as first:
+        first.append(entry_of("a", "new"))
+    assert read_entries(run)["a"].key == "new"
+    with Manifest(run) as manifest:
+        assert manifest.entries["a"].key == "new"
+
+
+def test_a_shard_that_begins_beside_others_leaves_their_manifests_alone(run):
+    with shard_of(run, FIRST) as first:
+        first.append(entry_of("a"))
+        with shard_of(run, SECOND) as second:
+            assert set(second.entries) == {"a"}
+        first.append(entry_of("c"))
+    assert set(read_manifest(run.manifest_of(FIRST))) == {"a", "c"}
+
+
+def test_a_torn_last_line_of_a_shard_is_dropped(run):
+    with shard_of(run, FIRST) as first:
+        first.append(entry_of("a"))
+    with run.manifest_of(FIRST).open("ab") as handle:
+        handle.write(b'{"id": "b", "sta')
+    assert set(read_entries(run)) == {"a"}
+    with shard_of(run, SECOND) as second:
+        second.append(entry_of("c"))
+    assert set(read_entries(run)) == {"a", "c"}
+
+
+def test_a_damaged_line_of_a_shard_is_named_and_nothing_is_taken_in(run):
+    with shard_of(run, FIRST) as first:
+        first.append(entry_of("a"))
+    path = run.manifest_of(FIRST)
+    path.write_bytes(b"{]\n" + path.read_bytes())
+    with pytest.raises(ArtifactError, match=r"manifest-1of2\.jsonl:1: damaged line"):
+        Manifest(run)
+    assert path.exists()
+    assert not run.manifest.exists()
+    assert not is_locked(run.lock)
+
+
+def test_a_manifest_that_was_taken_in_half_way_is_taken_in_again(run, monkeypatch):
+    with shard_of(run, FIRST) as first, shard_of(run, SECOND) as second:
+        first.append(entry_of("a"))
+        second.append(entry_of("b"))
+    real = Path.unlink
+
+    def torn(path, missing_ok=False):
+        if path == run.manifest_of(SECOND):
+            raise KeyboardInterrupt
+        real(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", torn)
+        with pytest.raises(KeyboardInterrupt):
+            Manifest(run)
+    assert set(read_entries(run)) == {"a", "b"}
+    with Manifest(run) as manifest:
+        assert set(manifest.entries) == {"a", "b"}
+    assert run.shard_manifests == []
+
+
+def test_overwriting_forgets_all_in_a_run_and_its_own_in_a_shard(run):
+    with shard_of(run, FIRST) as first, shard_of(run, SECOND) as second:
+        first.append(entry_of("a"))
+        second.append(entry_of("b"))
+        first.append(entry_of("c"))
+    with shard_of(run, SECOND, overwrite=True) as manifest:
+        assert manifest.entries == {}
+    assert set(read_entries(run)) == {"a", "b", "c"}  # what it does not write again is as it was
+    with Manifest(run, overwrite=True) as manifest:
+        assert manifest.entries == {}
+    assert read_entries(run) == {}
