@@ -2,6 +2,7 @@
 
 from semples_cli.config.masks import (
     CLEAN_TEMPLATE,
+    CRF_BACKENDS,
     CRF_PRESETS,
     DEFAULT_BACKGROUND_SCORE,
     DEFAULT_MODEL,
@@ -31,6 +32,7 @@ from semples_cli.config.training import (
 
 __all__ = [
     "CLEAN_TEMPLATE",
+    "CRF_BACKENDS",
     "CRF_PRESETS",
     "DEFAULT_BACKGROUND_SCORE",
     "DEFAULT_MODEL",

@@ -11,6 +11,7 @@ DEFAULT_BACKGROUND_SCORE = 0.4
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 MASK_MODES = ("palette", "L")
+CRF_BACKENDS = ("auto", "sparse", "pydensecrf2")
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,9 @@ class CrfSettings:
         bilateral_compat: Weight of that kernel.
         iterations: Mean-field iterations.
         min_confidence: Pixels whose winning probability is below this become 255; 0 keeps all.
+        backend: 'sparse' (numpy and scipy), 'pydensecrf2', or 'auto': the faster one for the number of labels, of those
+            that are installed. Both give the same masks but for about one pixel in two million.
+        max_pixels: Images of more pixels are inferred at this size, and their probabilities enlarged; None: never.
     """
 
     unary: str = "scores"
@@ -108,12 +112,19 @@ class CrfSettings:
     bilateral_compat: float = 4.0
     iterations: int = 10
     min_confidence: float = 0.0
+    backend: str = "auto"
+    max_pixels: int | None = None
 
     def __post_init__(self) -> None:
         require(self.unary in ("labels", "scores"), f"unary {self.unary!r}: choose labels or scores")
         require(0 < self.gt_prob < 1, f"gt_prob {self.gt_prob}: it lies between 0 and 1")
         require(self.iterations >= 1, f"iterations {self.iterations}: 1 or more")
         require(0 <= self.min_confidence <= 1, f"minimum confidence {self.min_confidence}: it lies in [0, 1]")
+        require(self.backend in CRF_BACKENDS, f"CRF backend {self.backend!r}: choose one of {', '.join(CRF_BACKENDS)}")
+        require(
+            self.max_pixels is None or self.max_pixels >= 1,
+            f"CRF on at most {self.max_pixels} pixels: 1 or more, or leave it out",
+        )
         widths = (self.gaussian_sxy, self.bilateral_sxy, self.bilateral_srgb)
         require(min(widths) > 0, f"CRF standard deviations {widths}: each is above 0")
 

@@ -1,19 +1,20 @@
 """Dense CRF: pixels that look alike and lie near each other take the same class.
 
 Fully connected conditional random field with Gaussian edge potentials and mean-field inference, Krähenbühl and Koltun,
-"Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials", NeurIPS 2011; the arithmetic is their code,
-through pydensecrf2. Two kernels: position only, and position with colour.
+"Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials", NeurIPS 2011; see `crf_backends` for whose
+code it is. Two kernels: position only, and position with colour.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from semples_cli.errors import DataError, EngineError
-from semples_cli.functional.masks import check_class_indices, strongest_map
+from semples_cli.errors import DataError
+from semples_cli.functional.crf_backends import AUTO, choose_inference
+from semples_cli.functional.masks import check_class_indices, resize_scores, strongest_map
 
 FloatArray = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
@@ -34,6 +35,8 @@ class DenseCrf:
         bilateral_srgb: Colour standard deviation of the appearance kernel, in 8-bit levels.
         bilateral_compat: Weight of that kernel.
         iterations: Mean-field iterations.
+        backend: 'auto', 'sparse' or 'pydensecrf2'; see `choose_inference`.
+        max_pixels: Larger images are inferred at this size; None: at their own.
     """
 
     gaussian_sxy: float
@@ -42,6 +45,8 @@ class DenseCrf:
     bilateral_srgb: float
     bilateral_compat: float
     iterations: int
+    backend: str = AUTO
+    max_pixels: int | None = None
 
     def infer(self, image: ImageArray, unary: FloatArray) -> FloatArray:
         """Mean-field marginals.
@@ -54,39 +59,25 @@ class DenseCrf:
             (n, H, W) float32 probabilities that add up to 1 over n.
 
         Raises:
-            EngineError: pydensecrf2 is not installed.
+            EngineError: pydensecrf2 is asked for and cannot be imported.
+            SettingsError: A kernel is too narrow for the image.
         """
-        build = crf_backend()
-        labels, height, width = unary.shape
-        field = build(width, height, labels)
-        # The backend takes raw pointers: contiguous memory of the very type, and writable at that.
-        field.setUnaryEnergy(np.require(unary, np.float32, ["C", "W"]).reshape(labels, -1))
-        field.addPairwiseGaussian(sxy=self.gaussian_sxy, compat=self.gaussian_compat)
-        field.addPairwiseBilateral(
-            sxy=self.bilateral_sxy,
-            srgb=self.bilateral_srgb,
-            rgbim=np.require(image, np.uint8, ["C", "W"]),
-            compat=self.bilateral_compat,
+        size = unary.shape[1:]
+        if self.max_pixels is not None and size[0] * size[1] > self.max_pixels:
+            return self._infer_reduced(image, unary, sqrt(self.max_pixels / (size[0] * size[1])))
+        gaussian = (self.gaussian_sxy, self.gaussian_compat)
+        bilateral = (self.bilateral_sxy, self.bilateral_srgb, self.bilateral_compat)
+        return choose_inference(self.backend, len(unary))(image, unary, gaussian, bilateral, self.iterations)
+
+    def _infer_reduced(self, image: ImageArray, unary: FloatArray, factor: float) -> FloatArray:
+        """Infer on fewer pixels, with kernels that reach as far in the picture, and enlarge the marginals."""
+        height, width = (max(int(side * factor), 1) for side in unary.shape[1:])
+        picture = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
+        reduced = replace(
+            self, gaussian_sxy=self.gaussian_sxy * factor, bilateral_sxy=self.bilateral_sxy * factor, max_pixels=None
         )
-        return np.asarray(field.inference(self.iterations), np.float32).reshape(unary.shape)
-
-
-def crf_backend() -> Callable[[int, int, int], Any]:
-    """The constructor (width, height, labels) of pydensecrf2's field.
-
-    Raises:
-        EngineError: It is not installed; the message says how to install it.
-    """
-    try:
-        from pydensecrf.densecrf import DenseCRF2D
-    except ImportError as error:
-        msg = (
-            f"the dense CRF needs pydensecrf2, which cannot be imported ({error}): "
-            "pip install pydensecrf2 (Python < 3.13, needs a C++ compiler)"
-        )
-        raise EngineError(msg) from None
-    build: Callable[[int, int, int], Any] = DenseCRF2D
-    return build
+        marginals = reduced.infer(picture, resize_scores(unary, (height, width)))
+        return resize_scores(marginals, (unary.shape[1], unary.shape[2]))
 
 
 def refine_labels(image: ImageArray, labels: MaskArray, gt_prob: float, crf: DenseCrf) -> tuple[MaskArray, FloatArray]:
@@ -107,7 +98,8 @@ def refine_labels(image: ImageArray, labels: MaskArray, gt_prob: float, crf: Den
 
     Raises:
         DataError: Image and mask differ in size.
-        EngineError: pydensecrf2 is not installed.
+        EngineError: pydensecrf2 is asked for and cannot be imported.
+        SettingsError: A kernel is too narrow for the image.
     """
     check_same_size(image, labels.shape, "mask")
     values = np.unique(labels)
@@ -135,7 +127,8 @@ def refine_scores(
 
     Raises:
         DataError: Image and maps differ in size, or maps and class indices in number.
-        EngineError: pydensecrf2 is not installed.
+        EngineError: pydensecrf2 is asked for and cannot be imported.
+        SettingsError: A kernel is too narrow for the image.
     """
     check_class_indices(scores, class_indices)
     check_same_size(image, scores.shape[1:], "CAM")

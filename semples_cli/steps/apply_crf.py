@@ -10,7 +10,7 @@ from semples_cli.artifacts.run_folder import RunFolder, check_same_run, class_re
 from semples_cli.config import CrfSettings
 from semples_cli.data.image_folder import ImageFile
 from semples_cli.errors import SemplesError, SettingsError
-from semples_cli.functional.crf import crf_backend
+from semples_cli.functional.crf_backends import check_backend
 from semples_cli.steps.cam_reader import ANY_FORM, CamForm
 from semples_cli.steps.cam_source import Note
 from semples_cli.steps.crf_item import CrfJob, Refined, refine_item
@@ -67,7 +67,7 @@ def apply_crf(
     if workers is not None and workers < 1:
         msg = f"{workers} workers: 1 or more"
         raise SettingsError(msg)
-    crf_backend()
+    check_backend(settings.backend)
     origin = open_source(source, kind or find_kind(source), settings, cams_form, class_set, note)
     origin, pictures, inputs = find_pictures(images, origin)
     check_out(out, origin, inputs)

@@ -13,7 +13,7 @@ from semples_cli.config import MASK_MODES
 from semples_cli.data.image_folder import ImageFile
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.engine.clip import ClipEngine
-from semples_cli.functional.crf import crf_backend
+from semples_cli.functional.crf_backends import check_backend
 from semples_cli.steps.apply_crf import apply_crf
 from semples_cli.steps.background_texts import UNLEARNED
 from semples_cli.steps.cam_record import Note
@@ -154,7 +154,7 @@ def run_pipeline(
 
 def _check(run: _Pipeline) -> None:
     """What the last stage would refuse is refused now, and not after hours of training."""
-    crf_backend()
+    check_backend(run.settings.crf.backend)
     check_cams(run.samples, run.class_set, run.out, run.inputs, MASK_MODES[0])
     for name, command in _COMMANDS.items():
         check_cams(run.samples, run.class_set, run.out / name, run.inputs, MASK_MODES[0])

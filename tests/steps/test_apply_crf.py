@@ -427,9 +427,41 @@ def test_options_without_meaning_are_refused(world, options, message):
 
 def test_a_missing_backend_stops_before_anything_is_written(world, monkeypatch):
     monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
-    with pytest.raises(EngineError, match="pip install pydensecrf2"):
-        crf(world)
+    with pytest.raises(EngineError, match="take --crf-backend sparse, or pip install pydensecrf2"):
+        crf(world, settings=replace(LABELS, backend="pydensecrf2"))
     assert not (world / "out").exists()
+
+
+@pytest.mark.parametrize("backend", ["auto", "sparse"])
+def test_no_other_backend_is_needed(world, monkeypatch, backend):
+    monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
+    assert crf(world, settings=replace(LABELS, backend=backend)).written == 5
+
+
+def test_backends_write_the_same_masks(world):
+    crf(world, settings=replace(LABELS, backend="sparse"), out="sparse")
+    crf(world, settings=replace(LABELS, backend="pydensecrf2"), out="reference")
+    for item in SIZES:
+        ours, theirs = (read_mask(world / out / f"{item}.png") for out in ("sparse", "reference"))
+        assert (ours == theirs).mean() > 0.99
+
+
+def test_a_limit_on_the_pixels_is_part_of_the_settings(world):
+    crf(world)
+    small = replace(LABELS, max_pixels=100)
+    assert crf(world, settings=small).written == 5
+    assert crf(world, settings=small).resumed == 5
+    assert read_run_record(world / "out")["settings"]["max_pixels"] == 100
+    values, _ = refine_labels(
+        image_of(world, "b"), read_mask(world / "masks/b.png"), 0.7, replace(crf_of(LABELS), max_pixels=100)
+    )
+    np.testing.assert_array_equal(read_mask(world / "out/b.png"), values)
+
+
+def test_another_backend_redoes_everything_and_the_same_one_nothing(world):
+    crf(world)
+    assert crf(world, settings=replace(LABELS, backend="sparse")).written == 5
+    assert crf(world, settings=replace(LABELS, backend="sparse")).resumed == 5
 
 
 def test_a_worker_that_is_killed_fails_its_item(world, monkeypatch):

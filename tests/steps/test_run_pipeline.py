@@ -1,5 +1,6 @@
 """The pipeline as a whole: what it writes, that it goes on stage by stage, and what it refuses before any training."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,6 @@ from semples_cli.artifacts.run_folder import RunFolder, read_run_record
 from semples_cli.artifacts.run_lock import lock_run
 from semples_cli.config import CRF_PRESETS, CamSettings, PromptSettings
 from semples_cli.errors import ArtifactError, EngineError, SettingsError
-from semples_cli.functional import crf as crf_module
 from semples_cli.steps import run_pipeline as step
 from semples_cli.steps.apply_crf import apply_crf
 from semples_cli.steps.choose_maker import choose_maker
@@ -237,14 +237,9 @@ def test_images_in_a_folder_that_a_stage_writes_are_refused(pipeline):
 
 
 def test_a_machine_without_crf_is_told_before_training(pipeline, monkeypatch):
-    def missing():
-        msg = "the dense CRF needs pydensecrf2"
-        raise EngineError(msg)
-
-    assert step.crf_backend is crf_module.crf_backend
-    monkeypatch.setattr(step, "crf_backend", missing)
-    with pytest.raises(EngineError, match="needs pydensecrf2"):
-        pipeline()
+    monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
+    with pytest.raises(EngineError, match="take --crf-backend sparse"):
+        pipeline(replace(SETTINGS, crf=replace(SETTINGS.crf, backend="pydensecrf2")))
     assert not pipeline.out.exists()
 
 
