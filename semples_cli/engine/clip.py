@@ -1,6 +1,5 @@
 """The frozen CLIP that everything else looks through: texts, patch tokens, attention, last block with gradient."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,9 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.nn import functional
+
+from semples_cli.engine.attention import finish_attention, mix_heads, project_heads
+from semples_cli.engine.last_block import LastBlock
 
 TEXT_BATCH = 256
 
@@ -120,7 +122,7 @@ class ClipEngine:
 
         Args:
             pixels: (B, 3, H', W') float32, normalised; sides are multiples of the patch.
-            attention_layers: Layers, from 0, whose attention is wanted; the last one costs only its queries and keys.
+            attention_layers: Layers, from 0, whose attention is wanted; that of the last one is `last_block`'s.
 
         Returns:
             Tokens (B, 1 + P, W) float32, class token first; and by layer the patch-to-patch attention (B, P, P)
@@ -129,35 +131,16 @@ class ClipEngine:
         attentions: dict[int, torch.Tensor] = {}
         with self.autocast():
             tokens = self.embed(pixels.to(self.device))
-            for layer, block in enumerate(self._blocks):
+            for layer, block in enumerate(self._blocks[:-1]):
                 if layer in attention_layers:
-                    attentions[layer] = _patch_attention(block, tokens)
-                if layer < self.num_layers - 1:
+                    tokens, attentions[layer] = _run_block(block, tokens)
+                else:
                     tokens = block(tokens)
         return tokens, attentions
 
-    def norm_before_last_block(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Output of the last block's first LayerNorm, where GradCAM reads: (B, 1 + P, W) → the same shape."""
-        normed: torch.Tensor = self._blocks[-1].ln_1(tokens)
-        return normed
-
-    def patch_features(self, tokens: torch.Tensor, normed: torch.Tensor) -> torch.Tensor:
-        """Image features of CLIP-ES: the last block's patch tokens after ln_post, averaged, projected.
-
-        Differentiable in `normed`; gradient with respect to it alone equals the full network's gradient there.
-
-        Args:
-            tokens: (B, 1 + P, W) before the last block: the residual branch, a constant.
-            normed: (B, 1 + P, W) from `norm_before_last_block`.
-
-        Returns:
-            (B, D) float32, L2-normalised.
-        """
-        block = self._blocks[-1]
-        hidden = tokens + block.ls_1(block.ln_attn(block.attn(normed)))
-        hidden = hidden + block.ls_2(block.mlp(block.ln_2(hidden)))
-        pooled = self._visual.ln_post(hidden)[:, 1:].mean(dim=1)
-        return functional.normalize(pooled @ self._visual.proj, dim=-1)
+    def last_block(self, tokens: torch.Tensor, *, want_attention: bool = False) -> LastBlock:
+        """The last block on the tokens before it, (B, 1 + P, W) float32."""
+        return LastBlock(self._visual, tokens, want_attention=want_attention)
 
     @property
     def blocks(self) -> Sequence[Any]:
@@ -206,19 +189,8 @@ def resample_positions(positions: torch.Tensor, old: Sequence[int], new: Sequenc
     return torch.cat([positions[:1], table.flatten(2)[0].T])
 
 
-def _patch_attention(block: Any, tokens: torch.Tensor) -> torch.Tensor:  # noqa: ANN401  # an untyped open_clip block
-    """(B, P, P) float32: softmax over all tokens, averaged over heads, class row and column dropped.
-
-    One image and head at a time: its (1 + P, 1 + P) weights stay in the processor's cache, which makes this three times
-    faster on the CPU than all heads at once, and the weights of a whole batch would be the largest tensor of the run.
-    """
-    attention, (batch, num_tokens, width) = block.attn, tokens.shape
-    bias = None if attention.in_proj_bias is None else attention.in_proj_bias[: 2 * width]
-    query_key = functional.linear(block.ln_1(tokens), attention.in_proj_weight[: 2 * width], bias)
-    query, key = query_key.reshape(batch, num_tokens, 2, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
-    query, key = attention.ln_q(query) / math.sqrt(query.shape[-1]), attention.ln_k(key)
-    mean = torch.zeros(batch, num_tokens, num_tokens, device=tokens.device)
-    for b in range(batch):
-        for head in range(attention.num_heads):
-            mean[b] += (query[b, head] @ key[b, head].T).float().softmax(-1)
-    return mean[:, 1:, 1:].div_(attention.num_heads)
+def _run_block(block: Any, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # noqa: ANN401  # untyped
+    """A block's output, and its attention (B, P, P) float32: averaged over heads, class row and column dropped."""
+    mixed, mean = mix_heads(project_heads(block.attn, block.ln_1(tokens)))
+    tokens = tokens + block.ls_1(block.ln_attn(finish_attention(block.attn, mixed)))
+    return tokens + block.ls_2(block.mlp(block.ln_2(tokens))), mean[:, 1:, 1:]

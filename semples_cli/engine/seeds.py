@@ -13,6 +13,7 @@ import torch
 from semples_cli.config import CamSettings
 from semples_cli.engine.cam_maker import CamMaker
 from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.last_block import LastBlock
 from semples_cli.engine.layers import parse_layers
 from semples_cli.functional.affinity import propagate, symmetric_affinity
 from semples_cli.functional.cam import class_margins, grad_cam, min_max
@@ -79,9 +80,13 @@ class SeedGenerator(CamMaker):
         """(K, h, w) in [0, 1] of each image at one scale: GradCAM, then affinity."""
         h, w = (side // self._engine.patch_size for side in pixels.shape[-2:])
         tokens, attentions = self._engine.tokens_before_last_block(pixels, self._layers)
+        own = self._engine.num_layers - 1
+        last = self._engine.last_block(tokens, want_attention=own in self._layers)
+        if last.attention is not None:
+            attentions[own] = last.attention
         attention = self._mean(attentions)
         del attentions
-        cams = self._grad_cams(tokens, classes)
+        cams = self._grad_cams(last, classes)
         made = []
         for b, indices in enumerate(classes):
             maps = min_max(cams[b, : len(indices)].reshape(-1, h, w))
@@ -105,23 +110,15 @@ class SeedGenerator(CamMaker):
             total += attention
         return total / len(attentions)
 
-    def _grad_cams(self, tokens: torch.Tensor, classes: Sequence[Sequence[int]]) -> torch.Tensor:
+    def _grad_cams(self, last: LastBlock, classes: Sequence[Sequence[int]]) -> torch.Tensor:
         """(B, K_max, P) GradCAMs; row k of an image is its k-th class, rows beyond its classes mean nothing.
 
-        One backward pass gives the k-th class of all images at once, for no image depends on another. Runs in float32
-        whatever the engine's precision: these gradients are small numbers.
+        One way back gives the k-th class of all images at once, for no image depends on another.
         """
         targets, competing = self._targets(classes)
-        normed = self._engine.norm_before_last_block(tokens).requires_grad_()
-        features = self._engine.patch_features(tokens, normed)
-        logits = self._engine.logit_scale * features @ self._texts.T
-        cams = []
-        for k in range(targets.shape[1]):
-            margins = class_margins(logits, competing, targets[:, k]).sum()
-            last = k == targets.shape[1] - 1
-            (gradients,) = torch.autograd.grad(margins, normed, retain_graph=not last)
-            cams.append(grad_cam(normed.detach()[:, 1:], gradients[:, 1:]))
-        return torch.stack(cams, dim=1)
+        logits = self._engine.logit_scale * last.features @ self._texts.T
+        margins = (class_margins(logits, competing, targets[:, k]) for k in range(targets.shape[1]))
+        return grad_cam(last.normed[:, 1:], last.channel_weights(margins)).transpose(0, 1)
 
     def _targets(self, classes: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Texts (B, K_max) that are looked for, short rows filled with their last; and (B, T) that compete."""

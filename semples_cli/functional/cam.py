@@ -46,26 +46,25 @@ def class_margins(logits: torch.Tensor, competing: torch.Tensor, targets: torch.
     return logits.gather(1, targets)[:, 0] - strongest
 
 
-def grad_cam(activations: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
+def grad_cam(activations: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     r"""ReLU of the activations weighted by the mean gradient of each channel.
 
     .. math:: \mathrm{map}_p = \mathrm{ReLU}\Big(\sum_w \big(\tfrac1P \sum_q g_{qw}\big)\, a_{pw}\Big)
 
     Args:
         activations: (B, P, W).
-        gradients: (B, P, W) of the score with respect to the activations.
+        weights: (..., B, W): mean over the patches of the gradient g of a score with respect to the activations.
 
     Returns:
-        (B, P), 0 or above.
+        (..., B, P), 0 or above.
 
     Example:
         >>> activations = torch.tensor([[[1.0, 2.0], [3.0, 1.0]]])
         >>> gradients = torch.tensor([[[1.0, 0.0], [1.0, -2.0]]])
-        >>> grad_cam(activations, gradients)
+        >>> grad_cam(activations, gradients.mean(dim=1))
         tensor([[0., 2.]])
     """
-    weights = gradients.mean(dim=1, keepdim=True)
-    return (activations * weights).sum(dim=-1).relu()
+    return (activations @ weights.unsqueeze(-1)).squeeze(-1).relu()
 
 
 def min_max(maps: torch.Tensor, eps: float = 0.0) -> torch.Tensor:

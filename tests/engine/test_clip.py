@@ -93,7 +93,7 @@ def test_positions_are_resized_as_timm_does(tiny_model, new):
 
 def test_looking_at_another_size_changes_nothing(tiny_engine, pixels):
     first, _ = tiny_engine.tokens_before_last_block(pixels((64, 64)))
-    tiny_engine.tokens_before_last_block(pixels((128, 72)), (0, 2))
+    tiny_engine.tokens_before_last_block(pixels((128, 72)), (0, 1))
     again, _ = tiny_engine.tokens_before_last_block(pixels((64, 64)))
     assert torch.equal(first, again)
     assert tiny_engine.model.visual.positional_embedding.shape == (65, 64)
@@ -110,8 +110,9 @@ def test_attention_equals_that_of_open_clip_s_own_blocks(tiny_engine, plain, pix
     plain.visual(x)
     for hook in hooks:
         hook.remove()
-    _, attentions = tiny_engine.tokens_before_last_block(x, (0, 1, 2))
-    assert list(attentions) == [0, 1, 2]
+    tokens, attentions = tiny_engine.tokens_before_last_block(x, (0, 1))
+    assert list(attentions) == [0, 1]
+    attentions[2] = tiny_engine.last_block(tokens, want_attention=True).attention
     for layer, block in enumerate(plain.visual.transformer.resblocks):
         query = inputs[layer]
         _, theirs = block.attn(query, query, query, need_weights=True, average_attn_weights=True)
@@ -119,18 +120,25 @@ def test_attention_equals_that_of_open_clip_s_own_blocks(tiny_engine, plain, pix
 
 
 def test_only_the_chosen_layers_attention_is_computed(tiny_engine, pixels):
-    _, attentions = tiny_engine.tokens_before_last_block(pixels((64, 40)), (2,))
-    assert list(attentions) == [2]
-    assert attentions[2].shape == (2, 40, 40)
-    assert attentions[2].min() > 0
-    assert (attentions[2].sum(-1) < 1).all()  # the class token's share is left out
+    _, attentions = tiny_engine.tokens_before_last_block(pixels((64, 40)), (1,))
+    assert list(attentions) == [1]
+    assert attentions[1].shape == (2, 40, 40)
+    assert attentions[1].min() > 0
+    assert (attentions[1].sum(-1) < 1).all()  # the class token's share is left out
 
 
-def test_the_last_block_is_not_run_for_tokens_or_its_attention(tiny_engine, pixels):
+@pytest.mark.parametrize("layers", [(), (0,), (0, 1)])
+def test_tokens_are_the_same_whatever_attention_is_wanted(tiny_engine, pixels, layers):
+    plain, _ = tiny_engine.tokens_before_last_block(pixels((64, 40)))
+    tokens, _ = tiny_engine.tokens_before_last_block(pixels((64, 40)), layers)
+    torch.testing.assert_close(tokens, plain, rtol=0, atol=2e-6)
+
+
+def test_the_last_block_is_not_run_for_tokens(tiny_engine, pixels):
     calls = []
     blocks = tiny_engine.model.visual.transformer.resblocks
-    hooks = [b.register_forward_hook(lambda *a, i=i: calls.append(i)) for i, b in enumerate(blocks)]
-    tiny_engine.tokens_before_last_block(pixels((64, 64)), (0, 2))
+    hooks = [b.mlp.register_forward_hook(lambda *a, i=i: calls.append(i)) for i, b in enumerate(blocks)]
+    tiny_engine.tokens_before_last_block(pixels((64, 64)), (0,))
     for hook in hooks:
         hook.remove()
     assert calls == [0, 1]
@@ -155,17 +163,8 @@ def test_patch_features_are_clip_s_own_where_it_pools_the_mean(tmp_path, pixels)
     x = pixels((64, 64))
     with torch.no_grad():
         tokens, _ = engine.tokens_before_last_block(x)
-        ours = engine.patch_features(tokens, engine.norm_before_last_block(tokens))
+        ours = engine.last_block(tokens).features
         torch.testing.assert_close(ours, model.encode_image(x, normalize=True), rtol=0, atol=2e-6)
-
-
-def test_gradient_reaches_the_norm_and_no_weight(tiny_engine, pixels):
-    tokens, _ = tiny_engine.tokens_before_last_block(pixels((64, 64)))
-    assert not tokens.requires_grad
-    normed = tiny_engine.norm_before_last_block(tokens).requires_grad_()
-    tiny_engine.patch_features(tokens, normed)[:, 0].sum().backward()
-    assert normed.grad.abs().sum() > 0
-    assert all(parameter.grad is None for parameter in tiny_engine.model.parameters())
 
 
 def test_bf16_stays_near_fp32_and_keeps_the_residual_stream_in_float32(tiny_engine, tiny_dir, pixels):

@@ -108,8 +108,8 @@ def test_affinity_spreads_the_map_as_written(tiny_engine, steps):
     settings = CamSettings(88, background_words=WORDS, affinity_layers="1,3", affinity_steps=steps, box_threshold=0.5)
     refined = SeedGenerator(tiny_engine, CLASSES, settings).maps([image], [(1, 2)])[0]
     pixels = to_pixels(image, (64, 88), open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
-    _, attentions = tiny_engine.tokens_before_last_block(pixels[None], (0, 2))
-    attention = (attentions[0][0] + attentions[2][0]) / 2
+    tokens, attentions = tiny_engine.tokens_before_last_block(pixels[None], (0,))
+    attention = (attentions[0][0] + tiny_engine.last_block(tokens, want_attention=True).attention[0]) / 2
     for k, scores in enumerate(raw.maps([image], [(1, 2)])[0].astype(np.float64)):
         np.testing.assert_allclose(refined[k], affinity_by_hand(attention, scores, 0.5, steps), rtol=0, atol=1e-4)
 
@@ -211,7 +211,7 @@ def test_a_background_word_that_is_a_class_does_not_compete_with_it(tiny_engine)
 def test_blocks_run_once_for_each_batch_whatever_the_number_of_classes(tiny_engine):
     calls = []
     blocks = tiny_engine.model.visual.transformer.resblocks
-    hooks = [b.attn.register_forward_hook(lambda *a, i=i: calls.append(i)) for i, b in enumerate(blocks)]
+    hooks = [b.mlp.register_forward_hook(lambda *a, i=i: calls.append(i)) for i, b in enumerate(blocks)]
     settings = CamSettings(64, background_words=WORDS, affinity_layers="all", batch_size=2)
     SeedGenerator(tiny_engine, CLASSES, settings).maps([noise(64, 64, seed=i) for i in range(4)], [(1, 2, 3)] * 4)
     for hook in hooks:

@@ -37,7 +37,8 @@ def test_patches_are_those_of_open_clip(tiny_engine):
 
 def test_queries_and_keys_give_the_attention_of_the_engine(tiny_engine, pixels):
     features = read_tower(tiny_engine, pixels, "avg")
-    _, attentions = tiny_engine.tokens_before_last_block(pixels, range(3))
+    tokens, attentions = tiny_engine.tokens_before_last_block(pixels, (0, 1))
+    attentions[2] = tiny_engine.last_block(tokens, want_attention=True).attention
     for layer in range(3):
         scores = features.queries[layer] @ features.keys[layer].transpose(-1, -2)
         mine = scores.softmax(-1)[..., 1:].mean(dim=1)

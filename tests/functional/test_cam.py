@@ -72,16 +72,17 @@ def test_margins_have_right_gradients():
 def test_grad_cam_by_hand():
     activations = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]]])
     gradients = torch.tensor([[[3.0, 0.0], [0.0, -6.0], [0.0, 0.0]]])  # means: 1 and -2
-    assert grad_cam(activations, gradients).tolist() == [[1.0, 0.0, 0.0]]
+    assert grad_cam(activations, gradients.mean(1)).tolist() == [[1.0, 0.0, 0.0]]
 
 
-def test_grad_cam_of_an_image_does_not_depend_on_its_batch():
+def test_grad_cam_of_an_image_and_a_score_does_not_depend_on_the_others():
     generator = torch.Generator().manual_seed(0)
-    activations, gradients = torch.randn(2, 3, 5, 4, generator=generator)
-    batch = grad_cam(activations, gradients)
-    assert batch.shape == (3, 5)
-    for b in range(3):
-        torch.testing.assert_close(batch[b], grad_cam(activations[b : b + 1], gradients[b : b + 1])[0])
+    activations, weights = torch.randn(3, 5, 4, generator=generator), torch.randn(2, 3, 4, generator=generator)
+    together = grad_cam(activations, weights)
+    assert together.shape == (2, 3, 5)
+    for k in range(2):
+        for b in range(3):
+            torch.testing.assert_close(together[k, b], grad_cam(activations[b : b + 1], weights[k, b : b + 1])[0])
 
 
 def test_min_max_by_hand_with_and_without_eps():
