@@ -38,6 +38,8 @@ from semples_cli.errors import SettingsError
         (CrfSettings, {"iterations": 0}, "1 or more"),
         (CrfSettings, {"min_confidence": 2}, r"\[0, 1\]"),
         (CrfSettings, {"bilateral_srgb": 0}, "above 0"),
+        (CrfSettings, {"backend": "fast"}, "choose one of auto, sparse, pydensecrf2"),
+        (CrfSettings, {"max_pixels": 0}, "1 or more, or leave it out"),
         (GeneratorSettings, {"rand_augment": "rand-x9"}, "as timm writes it, such as 'rand-m9-mstd0.5-inc1'"),
         (GeneratorSettings, {"rand_augment": "augmix-m3"}, "'' for none"),
         (GeneratorSettings, {"erasing": 1.1}, "erasing 1.1: a probability"),

@@ -20,6 +20,7 @@ from semples_cli.cli.console import (
     report_summary,
     say,
 )
+from semples_cli.cli.crf import CrfBackendOption, CrfMaxPixelsOption
 from semples_cli.cli.image_inputs import ImagesArgument
 from semples_cli.cli.learn_prompts import InitOption, MinImagesOption
 from semples_cli.cli.loading import load_engine, take_stock
@@ -73,9 +74,11 @@ def run_cli(
     min_images: MinImagesOption = None,
     init: InitOption = None,
     region_epsilon: RegionEpsilonOption = None,
+    crf_backend: CrfBackendOption = "auto",
+    crf_max_pixels: CrfMaxPixelsOption = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes of the CRF; without it, one for each core.", rich_help_panel=STAGE_PANEL),
+        typer.Option(min=1, help="Workers of the CRF; without it, one for each core.", rich_help_panel=STAGE_PANEL),
     ] = None,
     overlay: Annotated[
         bool,
@@ -108,6 +111,7 @@ def run_cli(
         region_epsilon=region_epsilon,
         min_images=min_images,
     )
+    settings = replace(settings, crf=replace(settings.crf, backend=crf_backend, max_pixels=crf_max_pixels))
     wanted = EngineSettings(model, weights, quick_gelu, device, precision)
     dataset = load_dataset(
         images or (), labels=labels, labels_format=labels_format, classes=classes, data=data, split=split

@@ -1,5 +1,6 @@
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -80,7 +81,8 @@ def test_from_masks_reads_the_masks_where_cams_lie_beside_them(world):
 def test_presets_and_free_parameters_meet(world):
     kernels = ["--gaussian", "2", "1.5", "--bilateral", "40", "6", "7", "--gt-prob", "0.8"]
     others = ["--preset", "semples-coco", "--iterations", "3", "--min-confidence", "1"]
-    assert run("masks", "--images", "images", "--out", "out", *kernels, *others).exit_code == 0
+    backend = ["--crf-backend", "sparse", "--crf-max-pixels", "90"]
+    assert run("masks", "--images", "images", "--out", "out", *kernels, *others, *backend).exit_code == 0
     assert settings_of(world / "out") == {
         "unary": "labels",
         "gt_prob": 0.8,
@@ -91,6 +93,8 @@ def test_presets_and_free_parameters_meet(world):
         "bilateral_compat": 7,
         "iterations": 3,
         "min_confidence": 1,
+        "backend": "sparse",
+        "max_pixels": 90,
     }
     assert (read_mask(world / "out/1.png") == 255).any()
 
@@ -134,6 +138,8 @@ def test_a_failed_item_is_listed_and_exits_3(world, workers):
         (["seeds", "--out", "out", "--gt-prob", "0.5"], 2, "--gt-prob is for hard labels"),
         (["seeds", "--out", "out", "--from", "scores"], 2, "choose one of cams, masks"),
         (["seeds", "--out", "out", "--iterations", "0"], 2, "iterations 0: 1 or more"),
+        (["seeds", "--out", "out", "--crf-backend", "fast"], 2, "choose one of auto, sparse, pydensecrf2"),
+        (["seeds", "--out", "out", "--crf-max-pixels", "0"], 2, "CRF on at most 0 pixels: 1 or more"),
         (["seeds", "--out", "out", "--min-confidence", "95"], 2, "it lies in [0, 1]"),
         (["seeds", "--out", "seeds"], 2, "lie inside each other"),
         (["seeds"], 2, "--out"),
@@ -147,6 +153,15 @@ def test_refusals_are_one_line_with_the_right_code(world, args, code, message):
     assert message in result.stderr
     assert "Traceback" not in result.output
     assert not (world / "out").exists()
+
+
+def test_a_backend_that_is_missing_is_told_with_what_to_do(world, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
+    result = run("seeds", "--out", "out", "--crf-backend", "pydensecrf2")
+    assert result.exit_code == 1
+    assert "take --crf-backend sparse" in result.stderr
+    assert not (world / "out").exists()
+    assert run("seeds", "--out", "out").exit_code == 0
 
 
 def test_choose_settings_changes_only_what_is_given():

@@ -151,7 +151,8 @@ def test_json_is_one_document_on_stdout(run):
 
 def test_options_reach_the_stages(run, folder):
     changes = ["--background-score", "0.6", "--region-epsilon", "0.01"]
-    done = run("images", "--out", "out", *changes, "--preset", "coco14", "--limit", "3")
+    backend = ["--crf-backend", "sparse", "--crf-max-pixels", "400"]
+    done = run("images", "--out", "out", *changes, *backend, "--preset", "coco14", "--limit", "3")
     assert done.exit_code == 0, done.stderr
     prompts = read_prompts(folder / "out/prompts.safetensors").settings
     wanted = replace(PROMPT_PRESETS["coco14"], epochs=1)
@@ -161,6 +162,7 @@ def test_options_reach_the_stages(run, folder):
     seeds, refined, crf = (read_run_record(folder / "out" / name)["settings"] for name in STAGES[1:])
     assert (seeds["size"], seeds["background_score"], seeds["background_words"]) == (32, 0.6, [])
     assert (refined["scales"], refined["flips"], refined["background_score"]) == ([1.0, 0.8, 1.2], True, 0.6)
+    assert (crf["backend"], crf["max_pixels"]) == ("sparse", 400)
     assert crf["bilateral_compat"] == CRF_PRESETS["semples-coco"].bilateral_compat
     assert len(find_masks(folder / "out/crf")) == 3
 
