@@ -19,6 +19,8 @@ from semples_cli.types import FloatArray
 
 Image = npt.NDArray[np.uint8]
 Size = tuple[int, int]
+# The network's input at each scale, (3, H', W') float32.
+Prepared = tuple[torch.Tensor, ...]
 
 
 class CamMaker(ABC):
@@ -61,14 +63,29 @@ class CamMaker(ABC):
         height, width = self._network_sizes(image_size)[int(np.argmax(self.settings.scales))]
         return height // self._patch_size, width // self._patch_size
 
+    def prepare(self, image: Image) -> Prepared:
+        """What the network reads of an image, at each scale: (3, H', W') float32 each, on the CPU. May run in a thread.
+
+        Args:
+            image: (H, W, 3) uint8.
+        """
+        mean, std = self._engine.preprocess.mean, self._engine.preprocess.std
+        return tuple(to_pixels(image, size, mean, std) for size in self._network_sizes(image.shape[:2]))
+
     def maps(
-        self, images: Sequence[Image], class_indices: Sequence[Sequence[int]], *, counted: bool = True
+        self,
+        images: Sequence[Image],
+        class_indices: Sequence[Sequence[int]],
+        prepared: Sequence[Prepared] | None = None,
+        *,
+        counted: bool = True,
     ) -> list[FloatArray]:
         """CAMs of the classes that are present in each image.
 
         Args:
             images: (H, W, 3) uint8 each; sizes may differ, those that the network reads at one size share batches.
             class_indices: Class indices 1..F of each image, in the order that its maps shall have.
+            prepared: From `prepare`, of each image, where a thread has done that already; None: done here.
             counted: Whether these images count for `never_found`.
 
         Returns:
@@ -86,7 +103,8 @@ class CamMaker(ABC):
             start = 0
             while start < len(bucket):
                 chosen = bucket[start : start + self.batch_size]
-                made = self._try_batch([images[i] for i in chosen], [class_indices[i] for i in chosen])
+                ready = [self.prepare(images[i]) if prepared is None else prepared[i] for i in chosen]
+                made = self._try_batch(ready, [class_indices[i] for i in chosen], images[chosen[0]].shape[:2])
                 if made is None:
                     continue
                 for i, scores in zip(chosen, made, strict=True):
@@ -124,39 +142,46 @@ class CamMaker(ABC):
         for _, bucket in groupby(ordered, key=size):
             yield list(bucket)
 
-    def _try_batch(self, images: Sequence[Image], classes: Sequence[Sequence[int]]) -> list[FloatArray] | None:
+    def _try_batch(
+        self, prepared: Sequence[Prepared], classes: Sequence[Sequence[int]], image_size: Size
+    ) -> list[FloatArray] | None:
         """The maps of a batch; None where memory ran out and the batch size has been halved."""
         try:
-            return self._batch_maps(images, classes)
+            return self._batch_maps(prepared, classes, image_size)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
         # Here, and not in the handler: the traceback that held the batch's tensors is gone.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if len(images) == 1:
+        if len(prepared) == 1:
             msg = (
                 f"out of memory on {self._engine.device} with a single image at size {self.settings.size}: "
                 f"{self._memory_cure}"
             )
             raise EngineError(msg)
-        self.batch_size = len(images) // 2
+        self.batch_size = len(prepared) // 2
         return None
 
-    def _batch_maps(self, images: Sequence[Image], classes: Sequence[Sequence[int]]) -> list[FloatArray]:
+    def _batch_maps(
+        self, prepared: Sequence[Prepared], classes: Sequence[Sequence[int]], image_size: Size
+    ) -> list[FloatArray]:
         """Maps of images that share their network sizes, averaged over scales and flips."""
-        engine = self._engine
         passes: list[list[torch.Tensor]] = []
-        for size in self._network_sizes(images[0].shape[:2]):
-            pixels = torch.stack(
-                [to_pixels(image, size, engine.preprocess.mean, engine.preprocess.std) for image in images]
-            ).to(engine.device)
+        for at_scale in zip(*prepared, strict=True):
+            pixels = self._send(torch.stack(at_scale))
             passes.append(self._pass_maps(pixels, classes))
             if self.settings.flips:
                 passes.append([maps.flip(-1) for maps in self._pass_maps(pixels.flip(-1), classes)])
-        grid = self.grid_size(images[0].shape[:2])
+        grid = self.grid_size(image_size)
         averaged = (average_maps(of_image, grid) for of_image in zip(*passes, strict=True))
         return [min_max(maps).cpu().numpy().astype(np.float32, copy=False) for maps in averaged]
+
+    def _send(self, pixels: torch.Tensor) -> torch.Tensor:
+        """To the device; to a GPU from pinned memory, so that nobody waits for the copy."""
+        if self._engine.device.type != "cuda":
+            return pixels.to(self._engine.device)
+        return pixels.pin_memory().to(self._engine.device, non_blocking=True)
 
     @abstractmethod
     def _pass_maps(self, pixels: torch.Tensor, classes: Sequence[Sequence[int]]) -> list[torch.Tensor]:

@@ -1,6 +1,7 @@
 """One batch of `make_cams`: what is left to do is read, and what was made of it is written, both in threads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -16,6 +17,7 @@ from semples_cli.artifacts.overlay_png import write_overlay
 from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.config import CamSettings
 from semples_cli.data.images import read_image
+from semples_cli.engine.cam_maker import Prepared
 from semples_cli.errors import SemplesError
 from semples_cli.functional.confidence import coverage_of, ignore_below, pixel_confidence
 from semples_cli.functional.masks import resize_scores, seed_mask
@@ -33,6 +35,7 @@ class CamJob:
         key: Manifest key.
         done: An earlier run did it.
         image: (H, W, 3) uint8; None as long as it is not read.
+        prepared: What the network reads of it; () as long as that is not made.
         trouble: Why it cannot be done; '' if it can.
         seconds: Time spent on it so far.
     """
@@ -42,6 +45,7 @@ class CamJob:
     key: str = ""
     done: bool = False
     image: npt.NDArray[np.uint8] | None = None
+    prepared: Prepared = ()
     trouble: str = ""
     seconds: float = 0.0
 
@@ -124,19 +128,23 @@ class CamOutput:
 
 @dataclass(frozen=True)
 class BatchReader:
-    """Finds out what is left to do in a batch, and reads its images.
+    """Finds out what is left to do in a batch, and reads its images, several at once.
 
     Attributes:
         manifest: What earlier runs did.
         output: Where it would lie.
         class_set: The classes.
         facts: From `shaping_facts`.
+        prepare: Makes of an image what the network reads.
+        threads: They read; whoever calls `read` is none of them.
     """
 
     manifest: Manifest
     output: CamOutput
     class_set: ClassSet
     facts: Mapping[str, Any]
+    prepare: Callable[[npt.NDArray[np.uint8]], Prepared]
+    threads: Executor
 
     def read(self, batch: Batch) -> list[CamJob]:
         """Read the images of a batch if any is left to do: then all of them, because a batch is redone whole.
@@ -161,12 +169,13 @@ class BatchReader:
         return CamJob(sample, files, key, done)
 
     def _load(self, jobs: Sequence[CamJob]) -> None:
-        for job in jobs:
-            if job.trouble:
-                continue
-            started = perf_counter()
-            try:
-                job.image = read_image(job.sample.image_path, self.output.max_pixels)
-            except (SemplesError, OSError, MemoryError) as error:
-                job.trouble = describe(error)
-            job.seconds += perf_counter() - started
+        list(self.threads.map(self._load_one, [job for job in jobs if not job.trouble]))
+
+    def _load_one(self, job: CamJob) -> None:
+        started = perf_counter()
+        try:
+            job.image = read_image(job.sample.image_path, self.output.max_pixels)
+            job.prepared = self.prepare(job.image) if job.sample.class_indices else ()
+        except (SemplesError, OSError, MemoryError) as error:
+            job.image, job.trouble = None, describe(error)
+        job.seconds += perf_counter() - started

@@ -23,6 +23,7 @@ from semples_cli.steps.choose_background import BackgroundRule, ScoreChooser
 from semples_cli.steps.choose_maker import choose_maker
 from semples_cli.steps.ledger import Ledger
 from semples_cli.steps.plan_batches import Batch, describe, plan_batches
+from semples_cli.steps.process_pool import available_cores
 from semples_cli.steps.progress import tqdm_progress
 from semples_cli.steps.shards import shard_record
 from semples_cli.types import ClassSet, FloatArray, Progress, RunSummary, Sample, Shard
@@ -117,8 +118,9 @@ def make_cams(
             ledger.skip(sample_id, reason)
         for sample_id, reason in unreadable:
             _fail(ledger, output, sample_id, reason)
-        reader = BatchReader(manifest, output, class_set, shaping_facts(record))
-        _make_batches(generator, reader, output, batches, ledger)
+        with ThreadPoolExecutor(_num_threads(engine)) as threads:
+            reader = BatchReader(manifest, output, class_set, shaping_facts(record), generator.prepare, threads)
+            _make_batches(generator, reader, output, batches, ledger)
     _say_never_found(generator, class_set, note)
     return ledger.summary()
 
@@ -176,32 +178,39 @@ def _make_batches(
 ) -> None:
     """While the network works on one batch, the next is read and the last one written; no more are held."""
     writing: Writing = []
-    with ThreadPoolExecutor(2) as threads:
-        for jobs in _read_ahead(reader, batches, threads):
-            made = _look(generator, jobs)
-            _enter_written(ledger, output, writing)
-            _enter_others(ledger, output, jobs)
-            for job, _, _ in made:
-                ledger.manifest.forget(job.sample.id, job.key)
-            writing = [(job, threads.submit(output.write, job.sample, image, maps)) for job, image, maps in made]
+    for jobs in _read_ahead(reader, batches):
+        made = _look(generator, jobs)
         _enter_written(ledger, output, writing)
+        _enter_others(ledger, output, jobs)
+        for job, _, _ in made:
+            ledger.manifest.forget(job.sample.id, job.key)
+        writing = [(job, reader.threads.submit(output.write, job.sample, image, maps)) for job, image, maps in made]
+    _enter_written(ledger, output, writing)
 
 
-def _read_ahead(reader: BatchReader, batches: Sequence[Batch], threads: ThreadPoolExecutor) -> Iterator[list[CamJob]]:
-    ahead: Future[list[CamJob]] | None = None
-    for batch in batches:
-        current, ahead = ahead, threads.submit(reader.read, batch)
-        if current is not None:
-            yield current.result()
-    if ahead is not None:
-        yield ahead.result()
+def _read_ahead(reader: BatchReader, batches: Sequence[Batch]) -> Iterator[list[CamJob]]:
+    with ThreadPoolExecutor(1) as thread:
+        ahead: Future[list[CamJob]] | None = None
+        for batch in batches:
+            current, ahead = ahead, thread.submit(reader.read, batch)
+            if current is not None:
+                yield current.result()
+        if ahead is not None:
+            yield ahead.result()
+
+
+def _num_threads(engine: ClipEngine) -> int:
+    """Threads that read and write: every core where a GPU computes, and few where the cores do that themselves."""
+    return 2 if engine.device.type == "cpu" else max(2, available_cores())
 
 
 def _look(generator: CamMaker, jobs: Sequence[CamJob]) -> list[Made]:
     started = perf_counter()
     fresh = [(job, job.image) for job in jobs if job.image is not None]
-    scores = generator.maps([image for _, image in fresh], [job.sample.class_indices for job, _ in fresh])
+    classes, prepared = [job.sample.class_indices for job, _ in fresh], [job.prepared for job, _ in fresh]
+    scores = generator.maps([image for _, image in fresh], classes, prepared)
     for job, _ in fresh:
+        job.prepared = ()
         job.seconds += (perf_counter() - started) / len(fresh)
     return [(job, image, maps) for (job, image), maps in zip(fresh, scores, strict=True)]
 

@@ -199,6 +199,19 @@ def test_images_are_read_and_masks_written_outside_the_main_thread(make, monkeyp
     assert threading.main_thread() not in readers
 
 
+def test_images_are_resized_outside_the_main_thread_and_only_those_with_a_class(make, monkeypatch):
+    prepared, real = [], SeedGenerator.prepare
+
+    def spy(self, image):
+        prepared.append((threading.current_thread(), image.shape[:2]))
+        return real(self, image)
+
+    monkeypatch.setattr(SeedGenerator, "prepare", spy)
+    make()
+    assert threading.main_thread() not in {thread for thread, _ in prepared}
+    assert sorted(size for _, size in prepared) == sorted(size for size, names in PHOTOS.values() if names)
+
+
 def test_no_more_than_three_batches_are_held(make, monkeypatch):
     """One is read ahead, one is in the network, one is written: memory does not grow with the folder."""
     path = make.photos / "b.jpg"
@@ -489,7 +502,7 @@ def test_a_bug_in_a_thread_is_not_swallowed(make, monkeypatch):
 
 
 def test_out_of_memory_with_one_image_stops_the_run_with_the_cure(make, monkeypatch):
-    def full(self, images, classes):
+    def full(self, prepared, classes, image_size):
         raise MemoryError
 
     monkeypatch.setattr(SeedGenerator, "_batch_maps", full)
@@ -500,11 +513,11 @@ def test_out_of_memory_with_one_image_stops_the_run_with_the_cure(make, monkeypa
 def test_a_batch_that_does_not_fit_is_halved(make, monkeypatch):
     real, tried = SeedGenerator._batch_maps, []
 
-    def small(self, images, classes):
-        tried.append(len(images))
-        if len(images) > 1:
+    def small(self, prepared, classes, image_size):
+        tried.append(len(prepared))
+        if len(prepared) > 1:
             raise MemoryError
-        return real(self, images, classes)
+        return real(self, prepared, classes, image_size)
 
     monkeypatch.setattr(SeedGenerator, "_batch_maps", small)
     assert make().written == 5
