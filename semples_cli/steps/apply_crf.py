@@ -10,7 +10,7 @@ from semples_cli.artifacts.run_folder import RunFolder, check_same_run, class_re
 from semples_cli.config import CrfSettings
 from semples_cli.data.image_folder import ImageFile
 from semples_cli.errors import SemplesError, SettingsError
-from semples_cli.functional.crf_backends import check_backend
+from semples_cli.functional.crf_backends import check_backend, is_all_sparse
 from semples_cli.steps.cam_reader import ANY_FORM, CamForm
 from semples_cli.steps.cam_source import Note
 from semples_cli.steps.crf_item import CrfJob, Refined, refine_item
@@ -18,6 +18,7 @@ from semples_cli.steps.crf_source import CrfSource, check_out, find_kind, find_p
 from semples_cli.steps.ledger import Ledger
 from semples_cli.steps.process_pool import available_cores, process_each
 from semples_cli.steps.progress import tqdm_progress
+from semples_cli.steps.thread_pool import thread_each
 from semples_cli.types import ClassSet, Progress, RunSummary
 
 # Raise it whenever the same input and settings would give another mask: older items are then redone.
@@ -41,8 +42,9 @@ def apply_crf(
 ) -> RunSummary:
     """Refine every mask, or every CAM, of a folder.
 
-    The masks are the same for any number of workers. A script that calls this with more than one worker needs
-    `if __name__ == "__main__":` around the call, as always with processes.
+    The masks are the same for any number of workers. Workers are threads where every item goes by sparse matrices, and
+    processes where pydensecrf2 may be called; a script that calls this with more than one of these needs
+    `if __name__ == "__main__":` around the call.
 
     Args:
         source: Output of `semples cams` or `semples crf`, CAMs of another project, or a folder of mask PNGs.
@@ -52,7 +54,7 @@ def apply_crf(
         kind: Refine 'cams' or 'masks'; None: CAMs where `source` has them.
         cams_form: What is known about CAMs of another project: format, numbering, maps.
         class_set: The classes of `source`; None: as its run.json says.
-        workers: Processes; None: one for each core; 1 stays in this process.
+        workers: Threads or processes; None: one for each core; 1 stays in this thread.
         overwrite: Do everything again.
         overlay: Also write pictures of image and mask to `<out>/overlays/`.
         progress: Called as (done, total); None draws a tqdm bar.
@@ -77,7 +79,8 @@ def apply_crf(
         write_run_record(run, record)
         ledger = Ledger(run, manifest, len(pictures.keys() | origin.files.keys()), progress or tqdm_progress("crf"))
         jobs = _plan(ledger, origin, pictures, settings, overlay)
-        with closing(process_each(refine_item, jobs, min(workers or available_cores(), len(origin.files)))) as results:
+        work_on = thread_each if is_all_sparse(settings.backend) else process_each  # pydensecrf2 holds the GIL
+        with closing(work_on(refine_item, jobs, min(workers or available_cores(), len(origin.files)))) as results:
             said: set[str] = set()
             for job, result in results:
                 _enter(ledger, job, result)

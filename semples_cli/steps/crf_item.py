@@ -1,4 +1,4 @@
-"""One item of `apply_crf`, as a worker process does it: read, refine, write."""
+"""One item of `apply_crf`, as a worker does it: read, refine, write."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -69,7 +69,7 @@ class Refined:
 
 
 def refine_item(job: CrfJob) -> Refined:
-    """Read, refine and write one item; runs in a worker process.
+    """Read, refine and write one item; runs in a worker, which is a thread or a process.
 
     Raises:
         SemplesError: Image, mask or CAM cannot be used.

@@ -1,7 +1,7 @@
 """Work over many items by processes: bounded memory, one bad item stops nothing, a worker that dies fails its item.
 
-Processes and not threads, because the dense CRF backend holds the interpreter lock. They are spawned, never forked: a
-fork of a process that has used torch or a terminal can hang.
+Processes and not threads (`thread_pool`) where a task holds the interpreter lock, as pydensecrf2 does. They are spawned,
+never forked: a fork of a process that has used torch or a terminal can hang.
 """
 
 import os
@@ -52,7 +52,7 @@ def process_each(
         Exception: Whatever else the task raises: a bug, not a bad item.
     """
     if workers == 1:
-        yield from ((job, _attempt(task, job)) for job in jobs)
+        yield from ((job, attempt(task, job)) for job in jobs)
         return
     queue = iter(jobs)
     while suspects := (yield from _until_broken(task, queue, workers, workers * JOBS_PER_WORKER)):
@@ -84,7 +84,7 @@ def _until_broken(
 
 def _submit(pool: ProcessPoolExecutor, task: Callable[[Job], Result], job: Job) -> Future[Result | SemplesError]:
     try:
-        return pool.submit(_attempt, task, job)
+        return pool.submit(attempt, task, job)
     except BrokenProcessPool as error:
         # Like a job that was in flight when the pool broke: it must not get lost between queue and pool.
         future: Future[Result | SemplesError] = Future()
@@ -120,7 +120,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _attempt(task: Callable[[Job], Result], job: Job) -> Result | SemplesError:
+def attempt(task: Callable[[Job], Result], job: Job) -> Result | SemplesError:
+    """Run a task on one job; what is wrong with the job alone is returned, and only a bug is raised."""
     try:
         return task(job)
     except SemplesError as error:

@@ -138,7 +138,15 @@ def test_cams_with_a_label_unary_are_cut_at_the_score_of_their_run(world):
     assert read_run_record(world / "out")["background_score"] == 0.4
 
 
-@pytest.mark.parametrize(("kind", "settings"), [("masks", LABELS), ("cams", SCORES)])
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("masks", LABELS),
+        ("cams", SCORES),
+        ("masks", replace(LABELS, backend="sparse")),
+        ("cams", replace(SCORES, backend="sparse")),
+    ],
+)
 def test_any_number_of_workers_writes_the_same_bytes(world, kind, settings):
     one = crf(world, kind=kind, settings=settings, workers=1, out="one")
     two = crf(world, kind=kind, settings=settings, workers=2, out="two")
@@ -325,6 +333,7 @@ def resize(path):
     ("kind", "settings", "spoil", "victim", "reason"),
     [
         ("masks", LABELS, cut, "masks/b.png", r"masks/b\.png"),
+        ("masks", replace(LABELS, backend="sparse"), cut, "masks/b.png", r"masks/b\.png"),
         ("masks", LABELS, cut, "images/b.png", r"images/b\.png"),
         ("masks", LABELS, remove, "images/b.png", "no image with this id; give the image folder"),
         ("masks", LABELS, resize, "images/b.png", "the image is 10×12 .* its mask is for 16×16: give the images"),
@@ -430,6 +439,28 @@ def test_a_missing_backend_stops_before_anything_is_written(world, monkeypatch):
     with pytest.raises(EngineError, match="take --crf-backend sparse, or pip install pydensecrf2"):
         crf(world, settings=replace(LABELS, backend="pydensecrf2"))
     assert not (world / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("backend", "is_missing", "workers"),
+    [
+        ("sparse", False, "threads"),
+        ("sparse", True, "threads"),
+        ("auto", True, "threads"),
+        ("auto", False, "processes"),
+        ("pydensecrf2", False, "processes"),
+    ],
+)
+def test_workers_are_threads_where_nothing_holds_the_lock(world, monkeypatch, backend, is_missing, workers):
+    seen = []
+    pools = {"thread_each": "threads", "process_each": "processes"}
+    for name, kind in pools.items():
+        pool = getattr(step, name)
+        monkeypatch.setattr(step, name, lambda *args, pool=pool, kind=kind: seen.append(kind) or pool(*args))
+    if is_missing:
+        monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
+    assert crf(world, settings=replace(LABELS, backend=backend)).written == 5
+    assert seen == [workers]
 
 
 @pytest.mark.parametrize("backend", ["auto", "sparse"])
