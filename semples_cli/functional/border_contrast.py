@@ -89,8 +89,9 @@ class BorderContrast:
         With one class on both sides it is one while just one side is above the score; with two, while any is.
         """
         low = np.where(position[0] == position[1], np.minimum(*best), np.float32(-1))
-        first = np.searchsorted(self.scores, low.ravel(), "left")  # a pixel is foreground where it is above the score
-        last = np.searchsorted(self.scores, np.maximum(*best).ravel(), "left")
+        scores = self.scores.astype(np.float32)  # as `masks.seed_mask` compares: foreground is strictly above
+        first = np.searchsorted(scores, low.ravel(), "left")
+        last = np.searchsorted(scores, np.maximum(*best).ravel(), "left")
         weights = (np.add(*gradient) / 2).ravel().astype(np.float64)
         for total, of_pair in ((strength, weights), (count, None)):
             total += np.bincount(first, of_pair, len(total)) - np.bincount(last, of_pair, len(total))

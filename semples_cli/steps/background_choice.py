@@ -102,7 +102,7 @@ def choose_score(looked: Iterable[Looked], num_classes: int, targets: Mapping[st
         targets: Ground truth by image id, of all that is looked at; None: border contrast.
 
     Raises:
-        DataError: Ground truth is damaged, of another size, or holds values that are no class.
+        DataError: Ground truth is damaged, of another size, all 255, or holds values that are no class.
     """
     return _by_borders(looked) if targets is None else _by_targets(looked, num_classes, targets)
 
@@ -143,6 +143,9 @@ def _by_targets(looked: Iterable[Looked], num_classes: int, targets: Mapping[str
         curves.append(curve)
         ids.append(each.id)
     found = calibrate(curves)
+    if math.isnan(found.miou):
+        msg = f"not one pixel counts in the ground truth of {', '.join(ids)}: all is 255; give masks that name classes"
+        raise DataError(msg)
     return BackgroundChoice(CALIBRATED, found.score, found.curve, tuple(ids), found)
 
 
