@@ -23,6 +23,7 @@ from semples_cli.artifacts.atomic import open_atomic
 from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.artifacts.run_locks import RunLocks, remove_shard_locks
 from semples_cli.errors import ArtifactError
+from semples_cli.tars.members import open_file, stat_file
 from semples_cli.types import Shard
 
 Status = Literal["ok", "skipped", "failed"]
@@ -263,10 +264,10 @@ def _parse(values: dict[str, Any]) -> ManifestEntry:
 
 
 def _identify(path: Path, known: Mapping[str, FileIdentity]) -> FileIdentity:
-    stat = path.stat()
+    facts = stat_file(path)
     old = known.get(str(path))
-    if old is not None and (old.size, old.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
+    if old is not None and (old.size, old.mtime_ns) == (facts.size, facts.mtime_ns):
         return old
-    with path.open("rb") as handle:
+    with open_file(path) as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    return FileIdentity(str(path), stat.st_size, stat.st_mtime_ns, digest)
+    return FileIdentity(str(path), facts.size, facts.mtime_ns, digest)

@@ -9,6 +9,7 @@ from semples_cli.data.label_sources import Labelled, find_labelled, label_all, o
 from semples_cli.data.labels.recognise import AUTO, check_labels_format
 from semples_cli.data.labels.table import LabelTable
 from semples_cli.data.matching import match_rows
+from semples_cli.data.webdataset import find_tar_problems
 from semples_cli.errors import DataError, SettingsError
 from semples_cli.types import ClassSet, Sample
 
@@ -83,7 +84,7 @@ def load_dataset(
     """Find images, read their labels, settle the class order, match.
 
     Args:
-        images: Files and folders of images.
+        images: Files and folders of images, and tars of them.
         labels: Label file, or folder of labels; None: looked for beside the images.
         labels_format: 'auto', or the format of the label file.
         classes: Class list, or the name of a built-in one; fixes the order.
@@ -125,7 +126,8 @@ def _assemble(brought: Labelled) -> Dataset:
         if image.id in matching.labelled
     )
     unlabelled = tuple(image.id for image in asked if image.id not in matching.labelled)
-    problems = (*brought.problems, *table.problems, *matching.problems)
+    broken = find_tar_problems(image.path for image in brought.images)
+    problems = (*brought.problems, *broken, *table.problems, *matching.problems)
     notes = (*brought.notes, table.description, order)
     return Dataset(samples, classes, unlabelled, matching.unmatched_rows, problems, notes, table)
 

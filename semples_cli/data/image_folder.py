@@ -2,6 +2,7 @@
 
 Of a folder, ids are relative to it. Of files, they are relative to the folder that all given files have in common, so
 that a list of files names the images as the folder that holds them does, and one file alone is called by its stem.
+A tar of WebDataset's stands for a folder of its name: the image 1 of `train-000.tar` is `train-000/1`.
 """
 
 import os
@@ -9,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from semples_cli.data.braces import expand_braces
+from semples_cli.data.webdataset import find_tar_images, is_tar
 from semples_cli.errors import DataError, SettingsError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
@@ -23,7 +26,7 @@ class ImageFile:
 
     Attributes:
         id: POSIX path without suffix, relative to the folder that was given, or that the given files have in common.
-        path: Where it lies.
+        path: Where it lies; inside a tar, a path that leads through it.
     """
 
     id: str
@@ -31,21 +34,27 @@ class ImageFile:
 
 
 def find_images(inputs: Sequence[Path]) -> tuple[ImageFile, ...]:
-    """All images of the given files and folders, folders with everything below them, sorted by id.
+    """All images of the given files, tars and folders, folders with everything below them, sorted by id.
+
+    In a folder that has no image files, its tars are the images: WebDataset's shards. Beside images, they are taken for
+    the archives that these came in. Brace patterns such as `train-{000..099}.tar` are expanded.
 
     Hidden files and folders are left out, and so are folders of results below a given one, so that a second
     `semples cams . --out masks/` does not take the masks of the first for images.
 
     Raises:
-        DataError: An input is missing, is a folder without images, or cannot be listed; or two images would share an
-            id.
+        DataError: An input is missing, is a folder without images, or cannot be listed; a tar cannot be read; or two
+            images would share an id.
     """
     found: dict[str, Path] = {}
+    inputs = expand_braces(inputs)
     common = common_folder(inputs)
     for entry in inputs:
         images = list(_images_of(entry, common))
         if not images:
-            msg = f"{entry}: no images here; files ending in {', '.join(sorted(SUFFIXES))} are taken"
+            msg = (
+                f"{entry}: no images here; files ending in {', '.join(sorted(SUFFIXES))} are taken, alone or in a .tar"
+            )
             raise DataError(msg)
         for image in images:
             other = found.setdefault(image.id, image.path)
@@ -85,18 +94,36 @@ def _normal(path: Path) -> str:
 def _images_of(entry: Path, common: Path | None) -> Iterator[ImageFile]:
     """The images of one input; `common`: what the ids of files are relative to."""
     if common is not None and entry.is_file():
-        yield ImageFile(Path(_normal(entry)).relative_to(common).with_suffix("").as_posix(), entry)
+        yield from _images_at(entry, Path(_normal(entry)).relative_to(common))
         return
     if not entry.is_dir():
         msg = f"{entry}: no such file or folder; give the folder of the images, or an image"
         raise DataError(msg)
+    files = list(_files_of(entry))
+    images = [path for path in files if path.suffix.lower() in SUFFIXES]
+    for path in images or filter(is_tar, files):
+        yield from _images_at(path, path.relative_to(entry))
+
+
+def _images_at(path: Path, name: Path) -> Iterator[ImageFile]:
+    """The image that a file is, or those that lie in it; `name`: relative, with suffix."""
+    image_id = name.with_suffix("").as_posix()
+    if is_tar(path):
+        yield from (ImageFile(f"{image_id}/{key}", place) for key, place in find_tar_images(path, SUFFIXES))
+    else:
+        yield ImageFile(image_id, path)
+
+
+def _files_of(entry: Path) -> Iterator[Path]:
+    """Images and tars in a folder and below it, without what is hidden and folders of results."""
     for folder, inner, names in os.walk(entry, onerror=_refuse):
         place = Path(folder)
         inner[:] = [name for name in inner if not name.startswith(".") and not (place / name / RUN_MARKER).is_dir()]
         for name in names:
             path = place / name
-            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
-                yield ImageFile(path.relative_to(entry).with_suffix("").as_posix(), path)
+            kind = path.suffix.lower() in SUFFIXES or is_tar(path)
+            if kind and not name.startswith(".") and path.is_file():
+                yield path
 
 
 def _refuse(error: OSError) -> None:

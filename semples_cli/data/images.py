@@ -2,7 +2,10 @@
 
 import struct
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from semples_cli.data.orientation import upright_size
 from semples_cli.errors import DataError
+from semples_cli.tars.members import open_file
 
 DEFAULT_MAX_PIXELS = 100_000_000
 
@@ -34,7 +38,7 @@ def read_image(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageArray:
     """Read one image: EXIF orientation applied, alpha composited on white, 16 bits scaled to 8, first frame only.
 
     Args:
-        path: The file.
+        path: The file; it may lie inside a tar.
         max_pixels: Refuse larger images before they are decoded.
 
     Returns:
@@ -66,12 +70,27 @@ def read_image_size(path: Path) -> tuple[int, int]:
             raise DataError(_damage_message(path, error)) from None
 
 
-def _opened(path: Path) -> Image.Image:
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The image with its header read; Pillow does not close a file that it did not open."""
+    with _open(path) as handle, _identify(path, handle) as image:
+        yield image
+
+
+def _open(path: Path) -> BinaryIO:
     try:
-        return _open_unlimited(path)
+        return open_file(path)
     except FileNotFoundError:
         msg = f"{path}: no such image; correct the path, or take it out of the list"
         raise DataError(msg) from None
+    except OSError as error:
+        msg = f"{path}: cannot be read: {error.strerror or error}; mend that, or take it out of the folder"
+        raise DataError(msg) from None
+
+
+def _identify(path: Path, handle: BinaryIO) -> Image.Image:
+    try:
+        return _open_unlimited(handle)
     except UnidentifiedImageError:
         msg = f"{path}: not an image that can be read; convert it to PNG or JPEG, or take it out of the folder"
         raise DataError(msg) from None
@@ -79,12 +98,12 @@ def _opened(path: Path) -> Image.Image:
         raise DataError(_damage_message(path, error)) from None
 
 
-def _open_unlimited(path: Path) -> Image.Image:
+def _open_unlimited(handle: BinaryIO) -> Image.Image:
     """Pillow's own limit only warns at first, and raises later; ours is checked before anything is decoded."""
     with _LIMIT_LOCK:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(path)
+            return Image.open(handle)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 

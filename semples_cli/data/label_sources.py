@@ -1,13 +1,13 @@
 """Finds images and the labels that go with them: named by an option, beside the images, in a VOC devkit or COCO."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from semples_cli.data.class_list import read_class_list
 from semples_cli.data.coco import coco_classes, find_coco, find_coco_split
 from semples_cli.data.image_folder import ImageFile, common_folder, find_images
-from semples_cli.data.labels import class_folders, coco_json, voc_main, voc_xml
+from semples_cli.data.labels import class_folders, coco_json, voc_main, voc_xml, webdataset
 from semples_cli.data.labels.recognise import AUTO, read_labels
 from semples_cli.data.labels.recognise_folder import FOLDER_FORMATS, read_folder
 from semples_cli.data.labels.table import LabelRow, LabelTable, Problem
@@ -185,12 +185,17 @@ def _find_table(
 ) -> LabelTable:
     if labels is not None:
         return read_given_labels(labels, labels_format, class_set)
+    if labels_format in webdataset.SOURCES:
+        first = webdataset.NUMBERED.get(labels_format)
+        return replace(webdataset.read_webdataset(inputs[0], images, class_set, first), form=labels_format)
     if labels_format == class_folders.NAME:
         return class_folders.read_class_folders(inputs[0], images, class_set)
     if labels_format in FOLDER_FORMATS and inputs[0].is_dir():
         return read_folder(inputs[0], labels_format, class_set)
     if (beside := _labels_beside(inputs)) is not None:
         return read_labels(beside, labels_format, class_set)
+    if labels_format == AUTO and webdataset.fits_webdataset(images):
+        return replace(webdataset.read_webdataset(inputs[0], images, class_set), form=webdataset.NAME)
     if labels_format == AUTO and class_folders.fits_class_folders(images, class_set):
         return class_folders.read_class_folders(inputs[0], images, class_set)
     folders = f"; if each folder is a class, give --labels-format {class_folders.NAME}" * any(

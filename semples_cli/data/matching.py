@@ -1,4 +1,4 @@
-"""Brings label rows and images together: by relative path, then by file name, then by stem."""
+"""Brings label rows and images together: by relative path, by key in a tar, then by file name, then by stem."""
 
 import os
 import re
@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from semples_cli.data.image_folder import SUFFIXES, ImageFile
 from semples_cli.data.labels.table import LabelRow, LabelTable, Problem
+from semples_cli.data.webdataset import key_in_tar
 
 # Image ids by what a row may call them.
 _Index = dict[str, list[str]]
@@ -62,13 +63,16 @@ def match_rows(table: LabelTable, images: Sequence[ImageFile]) -> Matching:
     """Match each row with the one image that it names.
 
     A path may be relative to the image folder, or to the folder of the label file or the folder that holds the labels;
-    its suffix may be missing, or that of another image format.
+    its suffix may be missing, or that of another image format. An image in a tar may go by its key alone.
     """
     matcher = _Matcher(table)
     rest = _take_paths(matcher, list(table.rows), images, lambda image: image.id, str)
     if any("/" in key for key in rest):
         folder = table.source.absolute() if table.source.is_dir() else table.source.absolute().parent
         rest = _take_paths(matcher, rest, images, _absolute_id, lambda key: _normal(folder / key))
+    in_tars = _index(images, lambda image: key_in_tar(image.id, image.path))
+    in_tars.pop("", None)
+    rest = matcher.take(rest, in_tars, _without_suffix)
     rest = matcher.take(rest, _index(images, lambda image: image.path.name), lambda key: PurePosixPath(key).name)
     rest = matcher.take(rest, _index(images, lambda image: image.path.stem), _stem)
     rest = matcher.take(rest, _index(images, _coco_number), _stem)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from semples_cli.tars.members import open_file
+
 _ORIENTATION, _WIDTH, _HEIGHT = 0x0112, 256, 257
 _SIDEWAYS = (5, 6, 7, 8)
 _PNG_SIGNATURE = 8
@@ -28,7 +30,7 @@ def upright_size(path: Path, image: Image.Image) -> tuple[int, int]:
 
 def _last_png_exif(path: Path) -> bytes:
     """Content of the eXIf chunk, wherever it stands among the chunks (length, type, content, checksum); or nothing."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         file.seek(_PNG_SIGNATURE)
         while len(head := file.read(8)) == 8:
             length = int.from_bytes(head[:4], "big")

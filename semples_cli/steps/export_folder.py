@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Self
 from semples_cli.artifacts.run_folder import HIDDEN, RunFolder, read_run_record, write_run_record
 from semples_cli.artifacts.run_lock import lock_run
 from semples_cli.errors import ArtifactError, SettingsError
+from semples_cli.tars.members import stat_file
 
 _CURE = "choose another --out, or --overwrite to write it again, whatever was edited there"
 
@@ -105,8 +106,8 @@ def fingerprint(items: Iterable[tuple[str, Path, Path]]) -> str:
     """
     digest = hashlib.sha256()
     for sample_id, *paths in items:
-        stats = [path.stat() for path in paths]
-        line = json.dumps([sample_id, [(stat.st_size, stat.st_mtime_ns) for stat in stats]])
+        facts = [stat_file(path) for path in paths]
+        line = json.dumps([sample_id, [(each.size, each.mtime_ns) for each in facts]])
         digest.update(line.encode())
     return digest.hexdigest()
 

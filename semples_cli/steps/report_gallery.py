@@ -18,6 +18,7 @@ from semples_cli.steps.cam_source import CamSource
 from semples_cli.steps.ground_truth import Note
 from semples_cli.steps.process_pool import available_cores
 from semples_cli.steps.report_stages import ReportStage
+from semples_cli.tars.members import is_file
 from semples_cli.types import BACKGROUND_INDEX, IGNORE_INDEX, Cam, MaskArray, Progress
 
 Facts = dict[str, Any]
@@ -98,7 +99,7 @@ def find_pictures(
     found: dict[str, Path] = {}
     for stage in stages:
         made_from = ((entry.id, Path(entry.files[0].path)) for entry in stage.entries.values() if entry.files)
-        found |= {sample_id: path for sample_id, path in made_from if path.is_file()}
+        found |= {sample_id: path for sample_id, path in made_from if is_file(path)}
     missing = stages[-1].masks.keys() - found.keys()
     if not missing:
         return found

@@ -13,6 +13,7 @@ from semples_cli.engine.training_batches import LabelledImages
 from semples_cli.errors import SemplesError
 from semples_cli.steps.cam_record import Note
 from semples_cli.steps.plan_batches import describe
+from semples_cli.tars.members import stat_file
 from semples_cli.types import ClassSet, Sample
 
 CACHE_BYTES = 256 * 2**20
@@ -40,11 +41,11 @@ def image_facts(samples: Sequence[Sample]) -> Facts:
     facts: Facts = []
     for sample in samples:
         try:
-            stat = sample.image_path.stat()
+            file = stat_file(sample.image_path)
         except OSError:
             facts.append((sample.id, sample.class_indices, None, None))
             continue
-        facts.append((sample.id, sample.class_indices, stat.st_size, stat.st_mtime_ns))
+        facts.append((sample.id, sample.class_indices, file.size, file.mtime_ns))
     return facts
 
 

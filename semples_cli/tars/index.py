@@ -1,8 +1,8 @@
 """Where the members of a tar file lie: one pass over its headers, then about 50 bytes a member.
 
-Names are those of the archive as tar itself unpacks them: without `./` and leading slashes. What cannot be read (a link,
-a sparse file, a name that is there twice) keeps its place with the reason, so that it fails by name when it is asked
-for, and stops nothing else.
+Names are those of the archive as tar itself unpacks them: without `./` and leading slashes. What cannot be read (a
+link, a sparse file, a name that is there twice) keeps its place with the reason, so that it fails by name when it is
+asked for, and stops nothing else.
 """
 
 import os

@@ -12,7 +12,6 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from semples_cli.errors import DataError
 from semples_cli.tars.index import Place, TarIndex, read_index
@@ -35,7 +34,7 @@ class FileFacts:
     mtime_ns: int
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> io.BufferedReader:
     """Open a file for reading, be it inside a tar.
 
     Raises:
@@ -48,7 +47,7 @@ def open_file(path: Path) -> BinaryIO:
         if inside is None:
             raise
     handle, place, _ = _open_at(*inside)
-    return cast("BinaryIO", io.BufferedReader(_Window(handle, place)))
+    return io.BufferedReader(_Window(handle, place))
 
 
 def stat_file(path: Path) -> FileFacts:

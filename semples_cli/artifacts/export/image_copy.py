@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from semples_cli.errors import DataError
+from semples_cli.tars.members import open_file
 
 
 def place_image(source: Path, target: Path, *, copy: bool) -> None:
@@ -41,7 +42,7 @@ def _linked(source: Path, partial: Path) -> bool:
 
 def _copy(source: Path, partial: Path) -> None:
     try:
-        reader = source.open("rb")
+        reader = open_file(source)
     except OSError as error:
         msg = f"{source}: cannot read this image: {error.strerror}"
         raise DataError(msg) from error

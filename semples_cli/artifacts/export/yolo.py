@@ -17,6 +17,7 @@ from semples_cli.artifacts.export.image_copy import place_image
 from semples_cli.artifacts.export.instances import Shape, iterate_shapes
 from semples_cli.artifacts.export.protocol import ExportImage, ExportSettings
 from semples_cli.errors import DataError, SettingsError
+from semples_cli.tars.members import open_file
 from semples_cli.types import ClassSet
 
 IMAGES, LABELS, CONFIG = "images/train", "labels/train", "data.yaml"
@@ -221,7 +222,7 @@ def _is_mended_by_ultralytics(image: Path) -> bool:
     if image.suffix.lower() not in (".jpg", ".jpeg"):
         return False
     try:
-        with image.open("rb") as handle:
+        with open_file(image) as handle:
             handle.seek(-2, 2)
             return handle.read() != b"\xff\xd9"
     except OSError:

@@ -15,12 +15,14 @@ from semples_cli.data.labels import (
     list_csv,
     long_csv,
     onehot_csv,
+    webdataset,
     wsss_list,
 )
 from semples_cli.data.labels.csv_lines import CsvLine, read_csv_lines
 from semples_cli.data.labels.json_kind import json_kind
 from semples_cli.data.labels.recognise_folder import FOLDER_FORMATS, read_folder
 from semples_cli.data.labels.table import LabelTable
+from semples_cli.data.webdataset import is_tar
 from semples_cli.errors import DataError, SettingsError
 from semples_cli.types import ClassSet
 
@@ -48,6 +50,7 @@ _WHOLE_FILES: dict[str, _ReadFile] = {
     label_studio.NAME: label_studio.read_label_studio,
     labelme.NAME: labelme.read_labelme,
     jsonl.NAME: jsonl.read_jsonl,
+    **webdataset.SOURCES,
 }
 LABEL_FORMATS = tuple(dict.fromkeys((AUTO, *TEXT_FORMATS, *_SURE, *_WHOLE_FILES, *FOLDER_FORMATS)))
 
@@ -96,6 +99,8 @@ def read_labels(path: Path, labels_format: str = AUTO, class_set: ClassSet | Non
 def _whole_file_kind(path: Path) -> str:
     """The format that a file's name and its first characters say; '' for text of lines."""
     suffix = path.suffix.lower()
+    if is_tar(path):
+        return webdataset.NAME
     if suffix in jsonl.SUFFIXES:
         return jsonl.NAME
     if suffix == coco_json.SUFFIX:

@@ -1,11 +1,11 @@
-"""Recognises what a folder holds: class folders, VOC's image sets or annotations, LabelMe's files."""
+"""Recognises what a folder holds: class folders, VOC's image sets or annotations, LabelMe's files, tars."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from semples_cli.data.image_folder import find_images
-from semples_cli.data.labels import class_folders, labelme, voc_main, voc_xml
+from semples_cli.data.labels import class_folders, labelme, voc_main, voc_xml, webdataset
 from semples_cli.data.labels.table import LabelTable
 from semples_cli.errors import DataError
 from semples_cli.types import ClassSet
@@ -73,10 +73,12 @@ _FITS: dict[str, Callable[[Path], bool]] = {
     voc_main.NAME: voc_main.fits_voc_main,
     voc_xml.NAME: lambda folder: bool(voc_xml.find_voc_xml(folder)),
     labelme.NAME: labelme.fits_labelme,
+    webdataset.NAME: webdataset.fits_webdataset_folder,
 }
 FOLDER_FORMATS: dict[str, Callable[[Path, ClassSet | None], LabelTable]] = {
     voc_main.NAME: _read_voc_main,
     voc_xml.NAME: _read_voc_xml,
     labelme.NAME: labelme.read_labelme,
     class_folders.NAME: _read_class_folders,
+    **webdataset.SOURCES,
 }
