@@ -60,8 +60,10 @@ class RegionMatcher:
         (height, width), margins = self._tagger.place(mask.shape)
         pixels = self._tagger.pixels(image)
         small = np.array(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
-        placed = functional.pad(torch.from_numpy(small), margins)  # 0, the background, around it
-        return [pixels * (placed == index) for index in class_indices]
+        seen = (
+            small == index if index in small else _touched(mask == index, (width, height)) for index in class_indices
+        )
+        return [pixels * functional.pad(torch.from_numpy(each), margins) for each in seen]
 
     def confidences(self, regions: Sequence[torch.Tensor], class_indices: Sequence[int]) -> FloatArray:
         """The probability that CLIP gives to each region's class.
@@ -81,3 +83,10 @@ class RegionMatcher:
         rows = torch.arange(len(class_indices))
         found: FloatArray = shares[rows, torch.tensor(class_indices, dtype=torch.int64) - 1].numpy()
         return found
+
+
+def _touched(region: npt.NDArray[np.bool_], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """The pixels of a smaller (width, height) in which any part of the region lies: a speck must not vanish."""
+    spread = Image.fromarray(region.astype(np.float32)).resize(size, Image.Resampling.BOX)
+    touched: npt.NDArray[np.bool_] = np.asarray(spread) > 0
+    return touched
