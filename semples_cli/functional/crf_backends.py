@@ -19,9 +19,10 @@ Inference = Callable[[ImageArray, FloatArray, tuple[float, float], tuple[float, 
 
 AUTO, SPARSE, PYDENSECRF2 = "auto", "sparse", "pydensecrf2"
 
-# Labels, background among them, up to which 'auto' takes sparse matrices: they are faster there on every preset, and
-# slower at 21 (docs/decisions/0012-sparse-crf.md).
-MOST_SPARSE_LABELS = 8
+# Labels, background among them, up to which 'auto' takes sparse matrices. On 500×375 photographs and the three presets
+# they are 1.9 to 2.4 times as fast as pydensecrf2 at 2 labels, 1.7 to 2.4 at 3, 1.2 to 1.5 at 5, 0.9 to 1.2 at 7, and
+# 0.6 to 0.8 at 12 (docs/decisions/0012-sparse-crf.md).
+MOST_SPARSE_LABELS = 6
 
 
 def choose_inference(backend: str, labels: int) -> Inference:

@@ -5,8 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from pydensecrf.densecrf import DenseCRF2D
-from pydensecrf.utils import unary_from_labels, unary_from_softmax
 
 from semples_cli.errors import DataError
 from semples_cli.functional.crf import DenseCrf, label_unary, refine_labels, refine_scores, score_unary
@@ -16,6 +14,11 @@ VOC = DenseCrf(4, 3, 83, 5, 3, 10)
 CLIP_ES = DenseCrf(1, 3, 67, 3, 4, 10)
 # Where no pixel may differ from the published code, it is asked for by name; the other backend's tests are its own.
 PUBLISHED_VOC, PUBLISHED_CLIP_ES = (replace(crf, backend="pydensecrf2") for crf in (VOC, CLIP_ES))
+
+
+def skip_without(backend):
+    if backend == "pydensecrf2":
+        pytest.importorskip("pydensecrf")
 
 
 def scene(height=17, width=31, seed=0):
@@ -30,7 +33,7 @@ def scene(height=17, width=31, seed=0):
 def direct(image, unary, crf):
     """The backend without us: what the published code calls."""
     count, height, width = len(unary), *image.shape[:2]
-    field = DenseCRF2D(width, height, count)
+    field = pytest.importorskip("pydensecrf.densecrf").DenseCRF2D(width, height, count)
     field.setUnaryEnergy(np.ascontiguousarray(unary.reshape(count, -1)))
     field.addPairwiseGaussian(sxy=crf.gaussian_sxy, compat=crf.gaussian_compat)
     field.addPairwiseBilateral(
@@ -42,6 +45,7 @@ def direct(image, unary, crf):
 @pytest.mark.parametrize("crf", [PUBLISHED_VOC, PUBLISHED_CLIP_ES, DenseCrf(3, 3, 50, 5, 10, 1, "pydensecrf2")])
 @pytest.mark.parametrize("size", [(17, 31), (24, 40), (1, 1), (1, 9), (9, 1)])
 def test_labels_equal_the_backend_called_directly(crf, size):
+    unary_from_labels = pytest.importorskip("pydensecrf.utils").unary_from_labels
     image, left = scene(*size)
     rng = np.random.default_rng(1)
     labels = np.where(left ^ (rng.random(size) < 0.2), 7, 0).astype(np.uint8)
@@ -56,6 +60,7 @@ def test_labels_equal_the_backend_called_directly(crf, size):
 
 @pytest.mark.parametrize("size", [(17, 31), (24, 40), (1, 1)])
 def test_scores_equal_the_backend_called_directly(size):
+    unary_from_softmax = pytest.importorskip("pydensecrf.utils").unary_from_softmax
     image, _ = scene(*size)
     scores = np.random.default_rng(2).random((3, *size), np.float32)
     scores[:, 0, 0] = (1, 0, 0)  # needs the clip: -log 0 is infinite
@@ -123,6 +128,7 @@ def test_label_unary_by_hand_and_against_the_backend():
     own, other, unsure = -np.log(0.7), -np.log(0.15), -np.log(1 / 3)
     expected = [[[own, other], [other, unsure]], [[other, own], [other, unsure]], [[other, other], [own, unsure]]]
     np.testing.assert_allclose(unary, np.array(expected, np.float32), rtol=1e-7)
+    unary_from_labels = pytest.importorskip("pydensecrf.utils").unary_from_labels
     theirs = unary_from_labels(np.array([[1, 2], [3, 0]]), 3, 0.7, zero_unsure=True).reshape(3, 2, 2)
     np.testing.assert_array_equal(unary, theirs)
 
@@ -136,6 +142,7 @@ def test_score_unary_is_clipped_and_not_normalised():
 
 @pytest.mark.parametrize("backend", ["sparse", "pydensecrf2"])
 def test_read_only_and_strided_input_is_taken_and_left_alone(backend):
+    skip_without(backend)
     crf = replace(VOC, backend=backend)
     image, left = scene()
     labels = np.where(left, 3, 0).astype(np.uint8)
@@ -184,6 +191,7 @@ def test_maps_and_class_indices_must_go_together():
 
 @pytest.mark.parametrize("backend", ["sparse", "pydensecrf2"])
 def test_a_large_image_is_inferred_small_and_its_probabilities_enlarged(backend):
+    skip_without(backend)
     image, left = scene(48, 64)
     crf = replace(VOC, backend=backend, max_pixels=48 * 64 // 4)
     unary = label_unary(np.where(left, 3, 0).astype(np.uint8), np.array([0, 3], np.uint8), 0.7)

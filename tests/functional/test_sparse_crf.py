@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from scipy.special import softmax
 
 from semples_cli.config import CRF_PRESETS
 from semples_cli.errors import SettingsError
 from semples_cli.functional import sparse_crf
 from semples_cli.functional.crf_backends import infer_pydensecrf2
+from semples_cli.functional.permutohedral import normalised_lattice
 from semples_cli.functional.sparse_crf import infer_sparse
 
 # Float32 sums in another order, ten times through a softmax.
@@ -40,6 +42,7 @@ def terms(name):
 
 
 def both(image, unary, preset):
+    pytest.importorskip("pydensecrf")
     return infer_sparse(image, unary, *terms(preset)), infer_pydensecrf2(image, unary, *terms(preset))
 
 
@@ -92,12 +95,30 @@ def test_many_labels_go_in_blocks(labels):
     np.testing.assert_array_equal(ours.argmax(0), theirs.argmax(0))
 
 
+@pytest.mark.parametrize("labels", [2, 3, 7])
+def test_mean_field_by_the_formula(labels):
+    image, unary = photograph(12, 16), energies(labels, 12, 16)
+    rows, columns = np.mgrid[:12, :16].reshape(2, 1, -1).astype(np.float32)
+    position, colour = np.concatenate([columns, rows]), image.reshape(-1, 3).T.astype(np.float32)
+    near = normalised_lattice(position / 2)
+    alike = normalised_lattice(np.concatenate([position / 30, colour / 8]))
+    energy = unary.reshape(labels, -1).astype(np.float64)
+    marginals = softmax(-energy, axis=0)
+    for _ in range(4):
+        values = np.ascontiguousarray(marginals.T, np.float32)
+        messages = 3.0 * near.apply(values) + 5.0 * alike.apply(values)  # Potts: each label is held up by its own
+        marginals = softmax(messages.T - energy, axis=0)
+    got = infer_sparse(image, unary, (2.0, 3.0), (30.0, 8.0, 5.0), 4)
+    np.testing.assert_allclose(got.reshape(labels, -1), marginals, atol=1e-4)
+
+
 def test_one_label_is_certain():
     assert (infer_sparse(photograph(6, 8), energies(1, 6, 8), *terms("clip-es")) == 1).all()
 
 
 @pytest.mark.parametrize("weights", [(0, 0), (-2, 3), (60, 90)])
 def test_any_weight_of_the_kernels(weights):
+    pytest.importorskip("pydensecrf")
     image, unary = photograph(24, 32), energies(3, 24, 32)
     arguments = ((3.0, weights[0]), (50.0, 5.0, weights[1]), 5)
     check(infer_sparse(image, unary, *arguments), infer_pydensecrf2(image, unary, *arguments), 1e-3)
