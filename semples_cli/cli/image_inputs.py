@@ -1,4 +1,4 @@
-"""The IMAGES argument of every command that has one: files, folders, or `-` for a list of them on stdin."""
+"""The IMAGES argument of every command that has one: files, folders, tars, or `-` for a list of them on stdin."""
 
 import os
 import sys
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from semples_cli.cli.console import error_border, say
+from semples_cli.data.braces import expand_braces
 from semples_cli.errors import DataError, SettingsError
 
 STDIN = Path("-")
@@ -15,17 +16,17 @@ STDIN = Path("-")
 
 @error_border
 def read_inputs(given: list[Path] | None) -> list[Path] | None:
-    """The inputs as given; for `-` those that stdin lists.
+    """The inputs as given, brace patterns that no shell expanded as a shell would; for `-` those that stdin lists.
 
     One path a line, or with NUL between them, as `find -print0` writes them: no path can hold one, so its presence
     tells. Bytes that are no UTF-8 are kept as the file system has them.
 
     Raises:
-        SettingsError: `-` does not stand alone.
+        SettingsError: `-` does not stand alone, or a pattern stands for too many names.
         DataError: Stdin lists nothing, or something that is not there.
     """
     if not given or STDIN not in given:
-        return given
+        return given and expand_braces(given)
     if len(given) > 1:
         msg = "- takes the images from stdin, so it stands alone: leave the others out, or list them on stdin too"
         raise SettingsError(msg)
@@ -52,7 +53,7 @@ def _entries(content: bytes) -> list[bytes]:
 ImagesArgument = Annotated[
     list[Path] | None,
     typer.Argument(
-        help="Image files, or folders of images; - reads their paths from stdin, one a line or as find -print0.",
+        help="Image files, folders of images, WebDataset tars; - reads their paths from stdin, one a line or -print0.",
         callback=read_inputs,
     ),
 ]

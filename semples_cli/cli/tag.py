@@ -100,13 +100,16 @@ def tag_cli(
     from semples_cli.data.background_words import read_background_words
     from semples_cli.data.class_list import read_class_list
     from semples_cli.data.image_folder import find_images
+    from semples_cli.data.webdataset import find_tar_problems
 
     del config  # its callback has put its values into the others
     settings = TagSettings(template, read_background_words(background_words), threshold, batch_size)
     wanted = EngineSettings(model, weights, quick_gelu, device, precision)
     class_set = read_class_list(classes)
     found = find_images(images or ())
+    problems = find_tar_problems(image.path for image in found)
     say(f"{len(found)} images, {len(class_set)} classes")
+    list_items("problem", problems)
     check_tag_out(out, overwrite=overwrite)
     engine = load_engine(wanted)
     from semples_cli.steps.tag_images import tag_images
@@ -120,7 +123,7 @@ def tag_cli(
         print_json(result_json(done))
     else:
         print_table(_table(done))
-    raise typer.Exit(EXIT_ITEMS_FAILED if done.failed else 0)
+    raise typer.Exit(EXIT_ITEMS_FAILED if done.failed or problems else 0)
 
 
 def _tell(done: "Tagging", *, given: bool) -> None:

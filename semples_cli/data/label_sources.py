@@ -186,8 +186,7 @@ def _find_table(
     if labels is not None:
         return read_given_labels(labels, labels_format, class_set)
     if labels_format in webdataset.SOURCES:
-        first = webdataset.NUMBERED.get(labels_format)
-        return replace(webdataset.read_webdataset(inputs[0], images, class_set, first), form=labels_format)
+        return _read_tars(inputs, images, labels_format, class_set)
     if labels_format == class_folders.NAME:
         return class_folders.read_class_folders(inputs[0], images, class_set)
     if labels_format in FOLDER_FORMATS and inputs[0].is_dir():
@@ -195,7 +194,7 @@ def _find_table(
     if (beside := _labels_beside(inputs)) is not None:
         return read_labels(beside, labels_format, class_set)
     if labels_format == AUTO and webdataset.fits_webdataset(images):
-        return replace(webdataset.read_webdataset(inputs[0], images, class_set), form=webdataset.NAME)
+        return _read_tars(inputs, images, webdataset.NAME, class_set)
     if labels_format == AUTO and class_folders.fits_class_folders(images, class_set):
         return class_folders.read_class_folders(inputs[0], images, class_set)
     folders = f"; if each folder is a class, give --labels-format {class_folders.NAME}" * any(
@@ -206,6 +205,14 @@ def _find_table(
         f"or put a labels.csv beside the images (image,labels and a.jpg,cat|dog){folders}"
     )
     raise SettingsError(msg)
+
+
+def _read_tars(
+    inputs: Sequence[Path], images: tuple[ImageFile, ...], form: str, class_set: ClassSet | None
+) -> LabelTable:
+    source = common_folder(inputs) if len(inputs) > 1 else None
+    first = webdataset.NUMBERED.get(form)
+    return replace(webdataset.read_webdataset(source or inputs[0], images, class_set, first), form=form)
 
 
 def _labels_beside(inputs: Sequence[Path]) -> Path | None:

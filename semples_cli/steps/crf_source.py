@@ -8,6 +8,7 @@ from typing import Any
 from semples_cli.artifacts.mask_png import find_masks
 from semples_cli.artifacts.run_folder import RunFolder, read_run_record
 from semples_cli.config import CrfSettings
+from semples_cli.data.braces import expand_braces
 from semples_cli.data.image_folder import ImageFile, check_output_folder, find_images
 from semples_cli.errors import ArtifactError, DataError, SettingsError
 from semples_cli.steps.cam_reader import ANY_FORM, PNG, CamForm
@@ -131,7 +132,7 @@ def find_pictures(
             msg = f"{origin.folder}: nothing here says where the images are; give them with --images FOLDER"
             raise SettingsError(msg)
     else:
-        inputs = [images] if isinstance(images, Path) else sorted({_root(file) for file in images})
+        inputs = expand_braces([images]) if isinstance(images, Path) else sorted({_root(file) for file in images})
     found = images if images is not None and not isinstance(images, Path) else find_images(inputs)
     pictures = {file.id: file.path for file in found}
     if origin.cams is not None:

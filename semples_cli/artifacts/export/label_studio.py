@@ -15,6 +15,7 @@ from semples_cli.artifacts.export.instances import iterate_shapes
 from semples_cli.artifacts.export.protocol import ExportImage, ExportSettings
 from semples_cli.artifacts.mask_png import voc_palette
 from semples_cli.errors import SettingsError
+from semples_cli.tars.members import split_path
 from semples_cli.types import ClassSet, MaskArray
 
 CONFIG = "label_config.xml"
@@ -25,6 +26,11 @@ LOCAL_FILES = "/data/local-files/?d="
 
 # What Label Studio takes at once, unless its DATA_UPLOAD_MAX_MEMORY_SIZE is raised.
 IMPORT_LIMIT = 250
+
+_TARS_NOTE = (
+    "the images lie in tars, out of which Label Studio cannot serve them: unpack each tar into a folder of its name, "
+    "so that train-000.tar becomes train-000/"
+)
 
 _OPEN, _BETWEEN, _CLOSE = "[\n", ",\n", "\n]\n"
 
@@ -61,6 +67,7 @@ class LabelStudioExporter:
         self._shards: list[IndexFile] = []
         self._sizes: list[int] = []
         self._root = ""
+        self._in_tars = False
 
     def add(self, image: ExportImage) -> tuple[Path, ...]:
         """Write the image's task into the open shard, or into a new one where it would grow too large."""
@@ -82,6 +89,8 @@ class LabelStudioExporter:
         self._say_sizes()
         if self._settings.image_root_url is None and self._root:
             self.notes.append(_local_files_note(Path(self._root)))
+        if self._in_tars:
+            self.notes.append(_TARS_NOTE)
         return self._out / CONFIG, *files
 
     def abandon(self) -> None:
@@ -115,6 +124,7 @@ class LabelStudioExporter:
 
     def _url(self, image: ExportImage) -> str:
         root = self._settings.image_root_url
+        self._in_tars = self._in_tars or split_path(image.image_path) is not None
         if root is None:
             folder = image.image_path.absolute().parents[image.id.count("/")]
             self._root = str(folder)
