@@ -1,6 +1,6 @@
 """Say how sure CLIP is of each region of a folder of masks, and queue them for people, least sure first."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,25 +8,22 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import torch
 
-from semples_cli.artifacts.cam_store import find_cams, read_cam
 from semples_cli.artifacts.manifest import Manifest
-from semples_cli.artifacts.mask_png import read_mask, write_mask
+from semples_cli.artifacts.mask_png import write_mask
 from semples_cli.artifacts.review_csv import ReviewRow, check_review_out, write_review
 from semples_cli.artifacts.run_folder import RunFolder, class_record, write_run_record
 from semples_cli.config import CRF_PRESETS
 from semples_cli.config.tagging import TagSettings
 from semples_cli.data.image_folder import ImageFile
-from semples_cli.data.images import DEFAULT_MAX_PIXELS, read_image
+from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.region_match import RegionMatcher
-from semples_cli.errors import DataError, SemplesError, SettingsError
-from semples_cli.functional.crf import check_same_size
+from semples_cli.errors import SettingsError
 from semples_cli.steps.crf_source import CrfSource, check_out, find_pictures, open_source
-from semples_cli.steps.plan_batches import describe
+from semples_cli.steps.mask_reviewer import MaskReviewer, ReviewedMask
 from semples_cli.steps.progress import tqdm_progress
-from semples_cli.types import BACKGROUND_INDEX, IGNORE_INDEX, ClassSet, MaskArray, Progress
+from semples_cli.types import IGNORE_INDEX, ClassSet, Progress
 
 DEFAULT_SETTINGS = TagSettings()
 COMMAND = "review"
@@ -51,18 +48,6 @@ class MaskReview:
     coverage: float
     failed: tuple[tuple[str, str], ...]
     seconds: float
-
-
-@dataclass(frozen=True)
-class _Reviewed:
-    """One mask on its way: its regions, and what is to become of it."""
-
-    id: str
-    path: Path
-    values: MaskArray
-    present: tuple[int, ...]
-    missing: tuple[int, ...]
-    regions: list[torch.Tensor]
 
 
 def review_masks(
@@ -115,7 +100,7 @@ def review_masks(
         raise SettingsError(msg)
     if masks_out is not None:
         _check_masks_out(masks_out, masks, inputs, overwrite=overwrite)
-    reviewer = _Reviewer(masks, class_set, pictures, labels, RegionMatcher(engine, class_set, settings), max_pixels)
+    reviewer = MaskReviewer(masks, class_set, pictures, labels, RegionMatcher(engine, class_set, settings), max_pixels)
     rows: list[ReviewRow] = []
     ignored = counted = covered = 0
     run = RunFolder(masks.folder)
@@ -150,81 +135,7 @@ def find_review(folder: Path) -> CrfSource:
     return open_source(folder, "masks", CRF_PRESETS["semples-voc"])
 
 
-class _Reviewer:
-    """Looks at masks one after another and at their regions in batches; counts what it did."""
-
-    def __init__(
-        self,
-        masks: CrfSource,
-        class_set: ClassSet,
-        pictures: Mapping[str, Path],
-        labels: Mapping[str, Sequence[int]] | None,
-        matcher: RegionMatcher,
-        max_pixels: int,
-    ) -> None:
-        """See `review_masks`."""
-        self.failed: list[tuple[str, str]] = []
-        self.done = 0
-        self._masks, self._pictures, self._matcher = masks, pictures, matcher
-        self._num_classes, self._max_pixels = len(class_set), max_pixels
-        self._labels = labels
-        self._cams = {} if labels is not None else _cams_of(masks)
-
-    def each(self, progress: Progress) -> Iterator[tuple[_Reviewed, dict[int, float]]]:
-        """Each mask with the confidence of its classes."""
-        waiting: list[_Reviewed] = []
-        for count, sample_id in enumerate(self._masks.files, start=1):
-            try:
-                waiting.append(self._read(sample_id))
-            except (SemplesError, OSError, MemoryError) as error:
-                self.failed.append((sample_id, describe(error)))
-            if sum(len(each.regions) for each in waiting) >= self._matcher.batch_size:
-                yield from self._match(waiting)
-                waiting = []
-            progress(count, len(self._masks.files))
-        yield from self._match(waiting)
-
-    def _match(self, waiting: Sequence[_Reviewed]) -> Iterator[tuple[_Reviewed, dict[int, float]]]:
-        regions = [region for each in waiting for region in each.regions]
-        classes = [index for each in waiting for index in each.present]
-        confidences = iter(self._matcher.confidences(regions, classes).tolist())
-        for each in waiting:
-            self.done += 1
-            yield each, dict.fromkeys(each.missing, 0.0) | {index: next(confidences) for index in each.present}
-
-    def _read(self, sample_id: str) -> _Reviewed:
-        if sample_id not in self._pictures:
-            msg = "no image with this id; give the image folder that the masks were made from"
-            raise DataError(msg)
-        path = self._masks.files[sample_id]
-        values = read_mask(path)
-        image = read_image(self._pictures[sample_id], self._max_pixels)
-        check_same_size(image, values.shape, "mask")
-        present = tuple(int(k) for k in np.unique(values) if k not in (BACKGROUND_INDEX, IGNORE_INDEX))
-        if present and present[-1] > self._num_classes:
-            msg = f"{path} holds {present[-1]}, but there are {self._num_classes} classes; add --classes"
-            raise DataError(msg)
-        missing = tuple(sorted(set(self._labelled(sample_id)) - set(present)))
-        return _Reviewed(sample_id, path, values, present, missing, self._matcher.regions(image, values, present))
-
-    def _labelled(self, sample_id: str) -> Sequence[int]:
-        if self._labels is not None:
-            return self._labels.get(sample_id, ())
-        if sample_id not in self._cams:
-            return ()
-        return [int(index) for index in read_cam(self._cams[sample_id], sample_id).class_indices]
-
-
-def _cams_of(masks: CrfSource) -> Mapping[str, Path]:
-    """The CAMs that a run's masks were made of, which know the labels: its own, or those of its source."""
-    source = masks.record.get("source")
-    for root in (masks.folder, *((Path(str(source)),) if source else ())):
-        if RunFolder(root).cams.is_dir():
-            return find_cams(root)
-    return {}
-
-
-def _rows(each: _Reviewed, confidences: Mapping[int, float], class_set: ClassSet) -> list[ReviewRow]:
+def _rows(each: ReviewedMask, confidences: Mapping[int, float], class_set: ClassSet) -> list[ReviewRow]:
     pixels = np.bincount(each.values.ravel(), minlength=256) / max(each.values.size, 1)
     coverage = float(1 - pixels[IGNORE_INDEX])
     return [
