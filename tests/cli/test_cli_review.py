@@ -1,0 +1,141 @@
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from small_world import PHOTOS
+from typer.testing import CliRunner
+
+from semples_cli.artifacts.mask_png import find_masks, read_mask, write_mask
+from semples_cli.cli.app import app
+from semples_cli.cli.review import QUEUE_NAME
+
+ENGINE = ["--device", "cpu", "--precision", "fp32"]
+
+
+@pytest.fixture
+def folder(photos, clip_dir, monkeypatch):
+    """The tests stand beside `images/` and the run `masks/`, where every class of every label has a region."""
+    monkeypatch.chdir(photos.parent)
+    command = ["cams", "images", "--out", "masks", "--weights", str(clip_dir), "--size", "40", *ENGINE]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.stderr
+    for name, path in find_masks(photos.parent / "masks").items():
+        values = np.zeros(PHOTOS[name][0], np.uint8)
+        for i, each in enumerate(PHOTOS[name][1]):
+            values[3:15, 12 * i : 12 * i + 9] = ("boat", "cat", "dog").index(each) + 1
+        write_mask(path, values)
+    return photos.parent
+
+
+def review(*args):
+    return CliRunner().invoke(app, ["review", *map(str, args), *ENGINE])
+
+
+def test_the_queue_of_a_run_lies_in_its_folder(folder):
+    done = review("masks")
+    assert done.exit_code == 0, done.stderr
+    count = sum(len(names) for _, names in PHOTOS.values())
+    assert f"{len(PHOTOS)} masks, {count} regions in" in " ".join(done.stderr.split())
+    assert len((folder / "masks" / QUEUE_NAME).read_text().splitlines()) == 1 + count
+    assert "a/2" in done.stdout
+    assert "confidence" in done.stdout
+    assert set(find_masks(folder / "masks")) == set(PHOTOS)  # the queue is no mask
+
+
+def test_json_alone_is_on_stdout(folder):
+    done = review("masks", "--out", "queue.csv", "--json")
+    result = json.loads(done.stdout)
+    assert (result["out"], result["masks_out"], result["images"], result["failed"]) == ("queue.csv", None, 5, [])
+    assert [each["confidence"] for each in result["regions"]] == sorted(
+        each["confidence"] for each in result["regions"]
+    )
+    assert set(result["regions"][0]) == {"id", "class", "confidence", "area", "coverage"}
+    assert 0.99 < result["coverage"] <= 1
+
+
+def test_the_examples_of_the_help_run(folder):
+    shown = CliRunner().invoke(app, ["review", "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).stdout
+    examples = re.findall(r"Example: semples review (.*?)\s*$", shown, re.MULTILINE)
+    assert examples == ["run/crf --out review.csv", "masks/ --ignore-below 0.2 --masks-out sure/"]
+    shutil.copytree(folder / "masks", folder / "run/crf")
+    for example in examples:
+        done = review(*example.split())
+        assert done.exit_code == 0, done.stderr
+    assert (folder / "review.csv").is_file()
+    assert set(find_masks(folder / "sure")) == set(PHOTOS)
+
+
+def test_regions_of_too_little_confidence_become_255(folder):
+    done = review("masks", "--ignore-below", "1", "--masks-out", "sure", "--json")
+    count = sum(len(names) for _, names in PHOTOS.values())
+    assert json.loads(done.stdout)["ignored"] == count
+    assert f"{count} regions set to 255" in " ".join(done.stderr.split())
+    assert not {1, 2, 3} & set(np.unique(read_mask(folder / "sure/a/2.png")).tolist())
+    assert CliRunner().invoke(app, ["evaluate", "sure", "masks"]).exit_code == 0
+
+
+def test_what_was_found_is_exported_and_reported(folder):
+    assert review("masks").exit_code == 0
+    done = CliRunner().invoke(app, ["report", "masks", "--out", "page.html"])
+    assert done.exit_code == 0, done.stderr
+    page = (folder / "page.html").read_text()
+    assert "confidence" in page
+
+
+def test_corrected_masks_need_classes_and_images(folder, clip_dir):
+    write_mask(folder / "mine/b.png", read_mask(folder / "masks/b.png"))
+    refused = review("mine")
+    assert refused.exit_code == 2
+    assert "add --classes classes.txt" in " ".join(refused.stderr.split())
+    (folder / "classes.txt").write_text("boat\ncat\ndog\n")
+    refused = review("mine", "--classes", "classes.txt", "--weights", clip_dir)
+    assert refused.exit_code in (1, 2)
+    assert "images" in refused.stderr
+    args = ["--classes", "classes.txt", "--images", "images", "--weights", clip_dir, "--labels", "images/labels.csv"]
+    done = review("mine", *args, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert [each["id"] for each in json.loads(done.stdout)["regions"]] == ["b"]
+
+
+def test_labels_name_classes_that_the_masks_lack(folder):
+    (folder / "labels.csv").write_text("image,labels\nb.jpg,dog|cat\n")
+    done = review("masks", "--labels", "labels.csv", "--json")
+    first = json.loads(done.stdout)["regions"][0]
+    assert (first["id"], first["class"], first["confidence"], first["area"]) == ("b", "cat", 0, 0)
+
+
+def test_a_bad_mask_is_listed_and_the_rest_is_done(folder):
+    (folder / "masks/b.png").write_bytes(b"no mask")
+    done = review("masks", "--json")
+    assert done.exit_code == 3
+    assert [each["id"] for each in json.loads(done.stdout)["failed"]] == ["b"]
+    assert "b.png" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["nowhere"], 1, "nowhere"),
+        (["masks", "--ignore-below", "0.5"], 2, "give both, or none"),
+        (["masks", "--masks-out", "sure"], 2, "give both, or none"),
+        (["masks", "--ignore-below", "2", "--masks-out", "sure"], 2, "less than or equal to 1"),
+        (["masks", "--out", "images"], 2, "name the file"),
+        (["masks", "--labels", "nowhere.csv"], 1, "nowhere.csv"),
+        (["masks", "--images", "nowhere"], 1, "nowhere"),
+    ],
+)
+def test_refusals(folder, args, code, said):
+    done = review(*args)
+    assert done.exit_code == code, done.stderr
+    assert said in " ".join(done.stderr.split())
+    assert not (folder / "sure").exists()
+
+
+def test_a_queue_is_not_replaced_unasked(folder):
+    assert review("masks").exit_code == 0
+    refused = review("masks")
+    assert refused.exit_code == 2
+    assert "give --overwrite" in " ".join(refused.stderr.split())
+    assert review("masks", "--overwrite").exit_code == 0
