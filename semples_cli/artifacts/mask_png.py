@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from semples_cli.artifacts.atomic import open_atomic
-from semples_cli.artifacts.run_folder import OVERLAYS
+from semples_cli.artifacts.run_folder import OVERLAYS, refuse_stages
 from semples_cli.errors import ArtifactError, SettingsError
 from semples_cli.types import MaskArray
 
@@ -82,8 +82,9 @@ def find_masks(folder: Path) -> dict[str, Path]:
         Id to path, sorted by id.
 
     Raises:
-        ArtifactError: No such folder, or two files of one id (`a.png`, `a.PNG`).
+        ArtifactError: No such folder, one around several runs, or two files of one id (`a.png`, `a.PNG`).
     """
+    refuse_stages(folder)
     if not folder.is_dir():
         msg = f"{folder}: no such folder; give the folder that holds the mask PNGs"
         raise ArtifactError(msg)

@@ -117,6 +117,21 @@ def read_run_record(root: Path) -> dict[str, Any] | None:
     return record
 
 
+def refuse_stages(folder: Path) -> None:
+    """Refuse the folder around several runs of the same images, such as the --out of `semples run`.
+
+    Raises:
+        ArtifactError: It is one; the message names the runs.
+    """
+    if not folder.is_dir() or RunFolder(folder).record.is_file():
+        return
+    runs = sorted(child for child in folder.iterdir() if RunFolder(child).record.is_file())
+    first = next((path.relative_to(runs[0]) for path in runs[0].rglob("*.png")), None) if runs else None
+    if first is not None and any((other / first).is_file() for other in runs[1:]):
+        msg = f"{folder} holds the masks of several runs, not masks: name one of {', '.join(map(str, runs))}"
+        raise ArtifactError(msg)
+
+
 def class_record(classes: ClassSet) -> dict[str, object]:
     """The class list as `run.json` holds it."""
     return {"names": list(classes.names), "prompt_names": list(classes.prompt_names)}

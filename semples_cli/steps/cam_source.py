@@ -7,7 +7,7 @@ from pathlib import Path
 
 from semples_cli.artifacts.cam_store import find_cams
 from semples_cli.artifacts.mask_png import find_masks, read_mask
-from semples_cli.artifacts.run_folder import RunFolder
+from semples_cli.artifacts.run_folder import RunFolder, refuse_stages
 from semples_cli.data.cams.foreign_maps import MAP_NAMES, ForeignMaps
 from semples_cli.data.cams.irn import NAME as IRN
 from semples_cli.data.cams.matching import match_ids
@@ -147,11 +147,12 @@ def open_cams(
             description.
 
     Raises:
-        ArtifactError: There are no CAMs, or the masks are none.
+        ArtifactError: There are no CAMs, the masks are none, or this is the folder around several runs.
         DataError: The format is not recognised, or the first file cannot be read.
         SettingsError: Options that do not fit the format, or numbers without `numbering`.
     """
     _check_options(fmt, numbering, maps)
+    refuse_stages(folder)
     chosen = _recognise(folder) if fmt == AUTO else fmt
     paths = _find(folder, chosen)
     if maps is not None and chosen != IRN:

@@ -1,14 +1,17 @@
 import json
 from importlib.metadata import version
 
+import numpy as np
 import pytest
 
+from semples_cli.artifacts.mask_png import find_masks, write_mask
 from semples_cli.artifacts.run_folder import (
     RunFolder,
     check_same_run,
     class_record,
     read_class_set,
     read_run_record,
+    refuse_stages,
     write_run_record,
 )
 from semples_cli.errors import ArtifactError, SettingsError
@@ -115,3 +118,39 @@ def test_another_class_list_is_refused(before, now, what):
 def test_the_folder_of_another_command_is_refused():
     with pytest.raises(SettingsError, match=r"made by `semples cams`; choose another --out"):
         check_same_run(record_of("cat"), record_of("cat", command="crf"))
+
+
+# The folder around several runs
+
+
+def stage(root, name, *ids):
+    write_run_record(root / name, {"command": "cams"})
+    for sample_id in ids:
+        write_mask(root / name / f"{sample_id}.png", np.zeros((2, 2), np.uint8))
+
+
+def test_a_folder_around_runs_of_the_same_images_is_no_folder_of_masks(tmp_path):
+    stage(tmp_path, "seeds", "a/1", "b")
+    stage(tmp_path, "crf", "a/1", "b")
+    for read in (refuse_stages, find_masks):
+        with pytest.raises(
+            ArtifactError, match=f"several runs, not masks: name one of {tmp_path}/crf, {tmp_path}/seeds"
+        ):
+            read(tmp_path)
+    refuse_stages(tmp_path / "crf")
+
+
+def test_runs_of_different_images_in_one_folder_are_its_masks(tmp_path):
+    stage(tmp_path, "train", "a")
+    stage(tmp_path, "val", "b")
+    assert set(find_masks(tmp_path)) == {"train/a", "val/b"}
+
+
+def test_a_run_may_hold_another_one(tmp_path):
+    stage(tmp_path, ".", "a")
+    stage(tmp_path, "crf", "a")
+    stage(tmp_path, "sure", "a")
+    refuse_stages(tmp_path)
+    refuse_stages(tmp_path / "none")
+    (tmp_path / "empty/x").mkdir(parents=True)
+    refuse_stages(tmp_path / "empty")
