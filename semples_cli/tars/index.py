@@ -107,7 +107,7 @@ def read_index(handle: FileIO) -> TarIndex:
             _read_headers(archive, collected)
             _check_end(handle, archive.offset)
         except _DAMAGE as error:
-            at = f"damaged from byte {archive.offset} on ({error})"
+            at = f"damaged from byte {min(archive.offset, collected.end)} on ({error})"
             collected.problems.append(f"{at}: images behind it are not seen; get the tar again")
     return TarIndex(collected.places, collected.troubles, tuple(collected.problems))
 
@@ -119,7 +119,7 @@ class _Collected:
         self.places: dict[bytes, tuple[int, int]] = {}
         self.troubles: dict[bytes, str] = {}
         self.problems: list[str] = []
-        self._end = end
+        self.end = end
 
     def add(self, info: tarfile.TarInfo) -> None:
         if info.isdir():
@@ -133,8 +133,9 @@ class _Collected:
         if name in self.places:
             self.troubles[name] = "there are several members of this name in the tar; write it again with one of them"
             return
-        self.places[name] = info.offset_data, info.size
-        if trouble := _OUTSIDE if ".." in parts else _trouble(info, self._end):
+        trouble = _OUTSIDE if ".." in parts else _trouble(info, self.end)
+        self.places[name] = (0, 0) if trouble else (info.offset_data, info.size)  # its header may say any number
+        if trouble:
             self.troubles[name] = trouble
 
 

@@ -157,11 +157,12 @@ def test_refusals(run, tmp_path, args, code, message):
 def test_help_and_docs_name_every_format(run):
     shown = " ".join(re.sub(r"[│|]", " ", run("inspect", "--help").stdout).split())
     docs = DOCS.read_text(encoding="utf-8")
-    numbered = ("wsss-list-from-0", "wsss-list-from-1")  # help has them as one
+    numbered = [name for name in LABEL_FORMATS if "-from-" in name]  # help has each pair as one
     for name in LABEL_FORMATS:
         assert name in numbered or name in shown
         assert name == "auto" or f"`{name}`" in docs
     assert "wsss-list (-from-0, -from-1)" in shown
+    assert "webdataset (-from-0, -from-1)" in shown
 
 
 def samples():

@@ -367,7 +367,8 @@ def test_an_unknown_format_names_the_choices(labels):
     assert (
         *("auto", "list-csv", "onehot-csv", "long-csv", "headerless-csv"),
         *("wsss-list", "wsss-list-from-0", "wsss-list-from-1", "cls-labels-npy"),
-        *("coco-json", "label-studio", "labelme", "jsonl", "voc-main", "voc-xml", "class-folders"),
+        *("coco-json", "label-studio", "labelme", "jsonl"),
+        *("webdataset", "webdataset-from-0", "webdataset-from-1", "voc-main", "voc-xml", "class-folders"),
     ) == LABEL_FORMATS
 
 
