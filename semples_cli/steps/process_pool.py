@@ -1,7 +1,7 @@
 """Work over many items by processes: bounded memory, one bad item stops nothing, a worker that dies fails its item.
 
-Processes and not threads (`thread_pool`) where a task holds the interpreter lock, as pydensecrf2 does. They are spawned,
-never forked: a fork of a process that has used torch or a terminal can hang.
+Processes and not threads (`thread_pool`) where a task holds the interpreter lock, as pydensecrf2 does. They are
+spawned, never forked: a fork of a process that has used torch or a terminal can hang.
 """
 
 import os
