@@ -1,7 +1,8 @@
 """Background regions of all (image, class) pairs through CLIP once, for contrastive prompt learning.
 
 The published way sends every region through CLIP in every step. CLIP is frozen and so are the maps, so a region's
-features never change: here each pair is embedded in V augmented views, and the training draws from those.
+features never change: here each pair is embedded in V augmented views, and the training draws from those. Of several
+processes each embeds its share of the images, and keeps those features to itself: it is the one that learns from them.
 
 Letters: N pairs of an image and a class present in it, V views, K classes present in one image, D embedding width.
 """
@@ -16,6 +17,7 @@ import torch
 
 from semples_cli.config import PromptSettings
 from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.data_parallel import ALONE, Ranks
 from semples_cli.engine.device import is_out_of_memory
 from semples_cli.engine.preprocess import to_pixels
 from semples_cli.engine.region_features import encode_regions
@@ -48,17 +50,29 @@ class BackgroundRegions:
     """Features of background regions.
 
     Attributes:
-        features: (V, N, D) float32, L2-normalised.
-        class_indices: (N,) int64 in 1..F.
+        features: (V, N, D) float32, L2-normalised; of several processes each has those of an adjoining part of the N.
+        class_indices: (N,) int64 in 1..F, of all pairs.
+        first: Number of the pair that the features begin with.
     """
 
     features: FloatArray
     class_indices: IndexArray
+    first: int = 0
+
+    def held(self, pairs: IndexArray) -> npt.NDArray[np.bool_]:
+        """Which of some pairs, by number, have their features here."""
+        held: npt.NDArray[np.bool_] = (pairs >= self.first) & (pairs < self.first + self.features.shape[1])
+        return held
 
 
 @torch.no_grad()
 def embed_background_regions(
-    engine: ClipEngine, images: MappedImages, settings: PromptSettings, progress: Progress, store: Path | None = None
+    engine: ClipEngine,
+    images: MappedImages,
+    settings: PromptSettings,
+    progress: Progress,
+    store: Path | None = None,
+    ranks: Ranks = ALONE,
 ) -> BackgroundRegions:
     """Embed the background region of every pair in every view.
 
@@ -70,30 +84,35 @@ def embed_background_regions(
         engine: The frozen CLIP.
         images: The images; one that cannot be read is left out.
         settings: Views, crop scale, seed, and how the maps cut.
-        progress: Called with (images done, images).
-        store: File for the features where they are too large for memory; None: always in memory.
+        progress: Called with (images done, images) of this process's share.
+        store: File for the features where they are too large for memory; None: always in memory. Of this process alone.
+        ranks: The processes that share out the images.
 
     Returns:
         The features of the images that could be read, in the order of the images.
 
     Raises:
-        EngineError: Not even one region fits into the device's memory.
+        EngineError: Not even one region fits into the device's memory, or another process is gone.
     """
-    total = sum(len(indices) for indices in images.class_indices)
+    share = ranks.share(len(images.class_indices))
+    total = sum(len(images.class_indices[i]) for i in share)
     features = _allocate((settings.views, total, engine.embed_dim), store)
     encoder = _Encoder(engine)
     classes: list[int] = []
     waiting: list[tuple[tuple[int, ...], torch.Tensor]] = []
-    for i, indices in enumerate(images.class_indices):
+    for done, i in enumerate(share, 1):
+        indices = images.class_indices[i]
         loaded = images.read(i) if indices else None
         if loaded is not None:
             waiting.append((indices, torch.stack(list(_views(engine, settings, i, *loaded)))))
-        if sum(len(each) for each, _ in waiting) * settings.views >= BATCH or i == len(images.class_indices) - 1:
+        if sum(len(each) for each, _ in waiting) * settings.views >= BATCH or done == len(share):
             _embed(encoder, features, len(classes), waiting)
             classes.extend(k for each, _ in waiting for k in each)
             waiting = []
-        progress(i + 1, len(images.class_indices))
-    return BackgroundRegions(features[:, : len(classes)], np.array(classes, np.int64))
+        progress(done, len(share))
+    everyone = ranks.gather(np.array(classes, np.int64))
+    first = sum(map(len, everyone[: ranks.rank]))
+    return BackgroundRegions(features[:, : len(classes)], np.concatenate(everyone), first)
 
 
 def _allocate(shape: tuple[int, int, int], store: Path | None) -> FloatArray:

@@ -9,6 +9,7 @@ from semples_cli.config import GeneratorSettings
 from semples_cli.engine.background_regions import MappedImages
 from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.data_parallel import ALONE, Ranks
 from semples_cli.engine.generator_objectives import (
     BackgroundTexts,
     ClassificationObjective,
@@ -27,6 +28,7 @@ def train_initial(
     settings: GeneratorSettings,
     checkpoint: Checkpoint,
     progress: Progress,
+    ranks: Ranks = ALONE,
 ) -> Curves:
     """Train initial weights in place, by multi-label classification.
 
@@ -36,6 +38,7 @@ def train_initial(
         settings: Schedule and views.
         checkpoint: For an interrupted training.
         progress: Called with (steps done, steps).
+        ranks: The processes that train together.
 
     Returns:
         The terms 'coarse' and 'fine', of a generator with class tokens also 'tokens', and their sum 'loss', of every
@@ -47,8 +50,8 @@ def train_initial(
     """
     network = generator.network
     objective = ClassificationObjective(generator.engine, network.num_classes, class_tokens=network.has_class_tokens)
-    batches = ViewBatches(generator.engine, images, range(len(images.class_indices)), settings)
-    training = Training(generator, objective, settings, settings.initial_learning_rate)
+    batches = ViewBatches(generator.engine, images, range(len(images.class_indices)), settings, ranks)
+    training = Training(generator, objective, settings, settings.initial_learning_rate, ranks)
     return training.run(batches, checkpoint, progress)
 
 
@@ -59,6 +62,7 @@ def train_matching(
     settings: GeneratorSettings,
     checkpoint: Checkpoint,
     progress: Progress,
+    ranks: Ranks = ALONE,
 ) -> Curves:
     """Train stage (a), segment-label matching, in place: class head and fusion alone.
 
@@ -69,6 +73,7 @@ def train_matching(
         settings: Schedule, views, λ_b, similarity and the ε of the maps.
         checkpoint: For an interrupted training.
         progress: Called with (steps done, steps).
+        ranks: The processes that train together.
 
     Returns:
         The terms 'foreground' and 'background' (without λ_b), the 'loss', and the 'range' of the maps before they are
@@ -78,7 +83,7 @@ def train_matching(
         DataError: No image has a class.
         EngineError: Not even one image fits into the device's memory.
     """
-    return _train_regions(generator, images, prompt_names, settings, checkpoint, progress, None)
+    return _train_regions(generator, images, prompt_names, settings, checkpoint, progress, None, ranks)
 
 
 def train_refined(
@@ -89,6 +94,7 @@ def train_refined(
     settings: GeneratorSettings,
     checkpoint: Checkpoint,
     progress: Progress,
+    ranks: Ranks = ALONE,
 ) -> Curves:
     """Train stage (c), matching and prompt-guided refinement, in place, from initial weights.
 
@@ -100,6 +106,7 @@ def train_refined(
         settings: As for stage (a), and λ_r; `refine_batch_size` is the batch size where it is given.
         checkpoint: For an interrupted training.
         progress: Called with (steps done, steps).
+        ranks: The processes that train together.
 
     Returns:
         As stage (a), and the term 'refinement' (without λ_r).
@@ -108,7 +115,8 @@ def train_refined(
         DataError: No image has a class.
         EngineError: Not even one image fits into the device's memory.
     """
-    return _train_regions(generator, images, prompt_names, settings.for_refinement(), checkpoint, progress, texts)
+    own = settings.for_refinement()
+    return _train_regions(generator, images, prompt_names, own, checkpoint, progress, texts, ranks)
 
 
 def train_fitted(
@@ -117,6 +125,7 @@ def train_fitted(
     settings: GeneratorSettings,
     checkpoint: Checkpoint,
     progress: Progress,
+    ranks: Ranks = ALONE,
 ) -> Curves:
     """Fit a generator to given maps in place, in place of initial weights by classification.
 
@@ -126,6 +135,7 @@ def train_fitted(
         settings: Schedule and views; the views are not augmented otherwise, for the maps would not follow.
         checkpoint: For an interrupted training.
         progress: Called with (steps done, steps).
+        ranks: The processes that train together.
 
     Returns:
         The terms 'present', 'absent' and 'fine' and their sum 'loss' of every step.
@@ -137,8 +147,8 @@ def train_fitted(
     plain = replace(settings, rand_augment="", erasing=0.0, drop_path=0.0)
     objective = FittingObjective(generator.engine, settings.region_epsilon)
     labelled = [i for i, indices in enumerate(images.class_indices) if indices]
-    training = Training(generator, objective, plain, settings.initial_learning_rate)
-    return training.run(ViewBatches(generator.engine, images, labelled, plain), checkpoint, progress)
+    training = Training(generator, objective, plain, settings.initial_learning_rate, ranks)
+    return training.run(ViewBatches(generator.engine, images, labelled, plain, ranks), checkpoint, progress)
 
 
 def encode_labels(engine: ClipEngine, prompt_names: Sequence[str]) -> torch.Tensor:
@@ -154,10 +164,11 @@ def _train_regions(
     checkpoint: Checkpoint,
     progress: Progress,
     texts: BackgroundTexts | None,
+    ranks: Ranks,
 ) -> Curves:
     generator.freeze_tower()
     engine = generator.engine
     objective = RegionObjective(engine, encode_labels(engine, prompt_names), settings, texts)
     labelled = [i for i, indices in enumerate(images.class_indices) if indices]
-    training = Training(generator, objective, settings, settings.learning_rate)
-    return training.run(ViewBatches(engine, images, labelled, settings), checkpoint, progress)
+    training = Training(generator, objective, settings, settings.learning_rate, ranks)
+    return training.run(ViewBatches(engine, images, labelled, settings, ranks), checkpoint, progress)

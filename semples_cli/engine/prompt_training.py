@@ -1,5 +1,8 @@
 """Contrastive Prompt Learning, stage (b): one background prompt a class, trained against frozen CLIP features.
 
+Of several processes each learns from the pairs of a batch whose features it holds, as its part of the mean over the
+whole batch; their gradients, of the vectors alone, are added up.
+
 Source: SemPLeS (Lin et al. 2025, arXiv 2401.11791, section 3.3).
 
 Letters: F classes, L learnable tokens, W text width, N pairs of an image and a class, V views, D embedding width.
@@ -7,6 +10,7 @@ Letters: F classes, L learnable tokens, W text width, N pairs of an image and a 
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +20,7 @@ from semples_cli.config import PromptSettings
 from semples_cli.engine.background_regions import BackgroundRegions
 from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.data_parallel import ALONE, Ranks
 from semples_cli.engine.prompts import PromptEncoder, initial_vectors
 from semples_cli.errors import DataError
 from semples_cli.functional.losses import prompt_loss, similarity
@@ -66,7 +71,12 @@ class PromptLearning:
     """One training of a class set's prompts. The vectors alone are trained; CLIP never gets a gradient."""
 
     def __init__(
-        self, engine: ClipEngine, regions: BackgroundRegions, label_features: torch.Tensor, settings: PromptSettings
+        self,
+        engine: ClipEngine,
+        regions: BackgroundRegions,
+        label_features: torch.Tensor,
+        settings: PromptSettings,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Set up vectors and optimiser.
 
@@ -75,6 +85,7 @@ class PromptLearning:
             regions: Features of the background regions.
             label_features: (F, D) float32, L2-normalised, of the label texts.
             settings: Schedule, losses and start.
+            ranks: The processes that learn together.
 
         Raises:
             DataError: There is no pair to learn from.
@@ -83,7 +94,7 @@ class PromptLearning:
         if not len(regions.class_indices):
             msg = "no background region to learn from: label images with classes and give their CAMs"
             raise DataError(msg)
-        self._engine, self._regions, self._settings = engine, regions, settings
+        self._engine, self._regions, self._settings, self._ranks = engine, regions, settings, ranks
         self._labels = label_features.to(engine.device)
         self._encoder = PromptEncoder(engine)
         self._vectors = initial_vectors(engine, len(label_features), settings).requires_grad_()
@@ -113,7 +124,7 @@ class PromptLearning:
         whole one does. The rate is then what the cosine over all epochs says, and not 0.
 
         Args:
-            checkpoint: Taken up where it is of this training, and written now and then.
+            checkpoint: Taken up where it is of this training, and written now and then, by the main process.
             progress: Called with (steps done, steps); at a plateau the steps done are all.
 
         Returns:
@@ -122,6 +133,7 @@ class PromptLearning:
 
         Raises:
             ArtifactError: The checkpoint is damaged.
+            EngineError: Another process is gone.
         """
         self._restore(checkpoint)
         for step in range(len(self._losses), self.num_steps):
@@ -145,38 +157,50 @@ class PromptLearning:
         return epochs_on_plateau(means) >= patience
 
     def _batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (B, D) of background regions, a view drawn for each, and their classes (B,) from 0."""
+        """Features (B, D) of the background regions held here, a view drawn for each, and their classes (B,) from 0."""
         epoch, place = divmod(step, self._steps_an_epoch)
         rng = np.random.default_rng((self._settings.seed, epoch))
         count, size = len(self._regions.class_indices), self._settings.batch_size
         pairs: npt.NDArray[np.int64] = rng.permutation(count)[place * size : (place + 1) * size]
-        views = rng.integers(len(self._regions.features), size=count)[pairs]
-        features = torch.from_numpy(np.asarray(self._regions.features[views, pairs]))
+        drawn = rng.integers(len(self._regions.features), size=count)
+        pairs = pairs[self._regions.held(pairs)]
+        features = torch.from_numpy(np.asarray(self._regions.features[drawn[pairs], pairs - self._regions.first]))
         classes = torch.from_numpy(self._regions.class_indices[pairs] - 1)
         return features.to(self._engine.device), classes.to(self._engine.device)
 
     def _step(self, regions: torch.Tensor, classes: torch.Tensor) -> float:
-        """One step; the text tower runs once, over the classes of the batch."""
+        """One step, on this process's part of a batch; returns the loss of the whole."""
+        total = sum(self._ranks.gather(len(classes)))
+        self._optimiser.zero_grad()
+        own = 0.0
+        if len(classes):
+            loss = self._loss(regions, classes) * (len(classes) / total)
+            loss.backward()  # type: ignore[no-untyped-call]
+            own = float(loss.detach())
+        self._ranks.sum_gradients([self._vectors])
+        self._optimiser.step()
+        return sum(self._ranks.gather(own))
+
+    def _loss(self, regions: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        """Mean over some pairs; the text tower runs once, over their classes."""
         settings = self._settings
         present, places = torch.unique(classes, return_inverse=True)
         prompts = self._encoder(self._vectors[present])
         background = similarity((regions * prompts[places]).sum(-1), settings.similarity)
         label = similarity((self._labels[present] * prompts).sum(-1), settings.similarity)[places]
-        loss = prompt_loss(background, label, settings.lambda_t, settings.repulsion)
-        self._optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._optimiser.step()
-        return float(loss.detach())
+        return prompt_loss(background, label, settings.lambda_t, settings.repulsion)
 
     def _store(self, checkpoint: Checkpoint) -> None:
-        state = {"vectors": self._vectors.detach(), "optimiser": self._optimiser.state_dict(), "losses": self._losses}
-        checkpoint.store(state)
+        if self._ranks.is_main:
+            optimiser = self._optimiser.state_dict()
+            checkpoint.store({"vectors": self._vectors.detach(), "optimiser": optimiser, "losses": self._losses})
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        state = checkpoint.restore(self._engine.device)
-        if state is None:
-            return
+        start: dict[str, Any] = {"vectors": self._vectors.detach().cpu()}
+        state = self._ranks.from_main(lambda: checkpoint.restore(torch.device("cpu")) or start)
         with torch.no_grad():
             self._vectors.copy_(state["vectors"])
+        if "optimiser" not in state:
+            return
         self._optimiser.load_state_dict(state["optimiser"])
         self._losses = state["losses"]

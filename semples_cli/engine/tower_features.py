@@ -35,17 +35,20 @@ class TowerFeatures:
     grid: tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass
 class DropPath:
     """Halves of blocks that the images of one training step pass over.
 
     Attributes:
         rate: In (0, 1), of the last block; that of the first is 0, those between lie on a line.
         rng: On the CPU. Two batches one after the other draw what one of both would have drawn.
+        before: Images of the step that other processes compute and that come before ours: what they draw is passed over
+            at our first draw, and this is 0 from there on.
     """
 
     rate: float
     rng: torch.Generator
+    before: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1:
@@ -55,6 +58,9 @@ class DropPath:
     def draw(self, batch: int, num_layers: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Factors (B,) of the attention and of the MLP of each block: 0, or 1 / (1 - its rate)."""
         rates = torch.linspace(0, self.rate, num_layers)[:, None]
+        if self.before:
+            torch.rand(self.before, num_layers, 2, generator=self.rng)
+            self.before = 0
         # Image by image, so that the micro-batches of a batch draw what the whole batch would have drawn.
         drawn = torch.rand(batch, num_layers, 2, generator=self.rng)
         factors = (drawn >= rates) / (1 - rates)

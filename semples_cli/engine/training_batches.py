@@ -1,6 +1,7 @@
 """What a mask generator is trained on: labelled images, in batches of random views, the next one read ahead.
 
-Order and views follow from (seed, epoch, image) alone, so that an interrupted training goes on as if it had not been.
+Order and views follow from (seed, epoch, image) alone, so that an interrupted training goes on as if it had not been,
+and several processes that each read their share of a batch see together what one would.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from semples_cli.config import GeneratorSettings
 from semples_cli.engine.augmentation import erase, rand_augment
 from semples_cli.engine.background_regions import MappedImages
 from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.data_parallel import ALONE, Ranks
 from semples_cli.engine.preprocess import to_pixels
 from semples_cli.engine.tower_features import DropPath
 from semples_cli.engine.views import Crop, cut_image, cut_maps, random_crop
@@ -58,19 +60,21 @@ class ViewBatch:
 
 @dataclass(frozen=True)
 class ViewBatches:
-    """The steps of a training.
+    """The steps of a training, as far as they are this process's.
 
     Attributes:
         engine: Whose input size and normalisation the views have.
         images: The images, or images with maps.
         chosen: Numbers of the images that take part.
-        settings: Epochs, batch size, crop scale, augmentation and seed.
+        settings: Epochs, batch size, crop scale, augmentation and seed. The size is that of a whole batch.
+        ranks: The processes that share out each batch.
     """
 
     engine: ClipEngine
     images: LabelledImages | MappedImages
     chosen: Sequence[int]
     settings: GeneratorSettings
+    ranks: Ranks = ALONE
 
     @property
     def num_steps(self) -> int:
@@ -93,13 +97,14 @@ class ViewBatches:
                 yield ahead.result()
 
     def batch(self, step: int) -> ViewBatch:
-        """The batch of one step; without the images that cannot be read."""
+        """This process's share of the batch of one step; without the images that cannot be read."""
         epoch, place = divmod(step, self._steps_an_epoch)
         settings, side = self.settings, self.engine.image_size
         order = np.random.default_rng((settings.seed, epoch)).permutation(len(self.chosen))
+        planned = order[place * settings.batch_size : (place + 1) * settings.batch_size].tolist()
         pixels, classes, maps = [], [], []
-        for position in order[place * settings.batch_size : (place + 1) * settings.batch_size].tolist():
-            i = self.chosen[position]
+        for number in self.ranks.share(len(planned)):
+            i = self.chosen[planned[number]]
             loaded = self.images.read(i)
             if loaded is None:
                 continue
