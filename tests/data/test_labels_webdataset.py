@@ -242,7 +242,7 @@ def test_captions_beside_labels_are_left_alone(world):
 
 def test_texts_alone_need_a_class_list(world):
     world({"1": {"txt": "cat"}})
-    with pytest.raises(DataError, match="only .txt beside the images; if they hold class names, give the classes"):
+    with pytest.raises(DataError, match=r"only \.txt beside the images; if they hold class names, give the classes"):
         read(classes=None)
 
 

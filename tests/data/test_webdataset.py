@@ -1,13 +1,17 @@
 """Samples in tars: which member is the image, how it is called, and what a folder of tars is."""
 
+import io
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from tar_files import write_tar
 
 from semples_cli.data.dataset import load_dataset
 from semples_cli.data.image_folder import SUFFIXES, ImageFile, check_output_folder, find_images
+from semples_cli.data.images import read_image, read_image_size
 from semples_cli.data.webdataset import (
     find_tar_images,
     find_tar_problems,
@@ -212,3 +216,44 @@ def test_only_the_asked_suffixes_are_images(tmp_path):
     tar = write_tar(tmp_path / "t.tar", {"1.jpg": b"", "1.npy": b"", "2.gif": b""})
     assert [key for key, _ in find_tar_images(tar, {".npy"})] == ["1"]
     assert [key for key, _ in find_tar_images(tar, SUFFIXES)] == ["1", "2"]
+
+
+def encoded(form, **how):
+    out = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)).save(out, form, **how)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "gif", "tif", "webp", "ppm"])
+def test_every_kind_of_image_is_read_out_of_a_tar_as_out_of_a_folder(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = {"exif": exif} if suffix in ("jpg", "png", "tif", "webp") else {}
+    form = {"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix.upper())
+    (tmp_path / f"1.{suffix}").write_bytes(encoded(form, **turned))
+    tar = write_tar(tmp_path / "t.tar", {f"0.{suffix}": b"#" * 777, f"1.{suffix}": encoded(form, **turned)})
+    inside, outside = tar / f"1.{suffix}", tmp_path / f"1.{suffix}"
+    np.testing.assert_array_equal(read_image(inside), read_image(outside))
+    assert read_image_size(inside) == read_image_size(outside) == ((30, 20) if turned else (20, 30))
+
+
+def test_an_image_that_does_not_end_in_its_member_is_damaged(tmp_path):
+    """What follows in the tar is not its."""
+    content = encoded("JPEG")
+    tar = write_tar(tmp_path / "t.tar", {"1.jpg": content[:400], "2.jpg": content[400:]})
+    with pytest.raises(DataError, match=r"t\.tar/1\.jpg: damaged or incomplete image"):
+        read_image(tar / "1.jpg")
+
+
+@pytest.mark.parametrize("read", [read_image, read_image_size])
+def test_what_cannot_be_read_out_of_a_tar_says_why(tmp_path, read):
+    tar = write_tar(tmp_path / "t.tar", [("1.jpg", b""), ("1.jpg", b"")])
+    with pytest.raises(
+        DataError, match=r"1\.jpg: cannot be read: there are several members .*; mend that, or take it out"
+    ):
+        read(tar / "1.jpg")
+    with pytest.raises(DataError, match=r"none\.jpg: no such image; correct the path"):
+        read(tar / "none.jpg")
+    tar.write_bytes(b"no tar any more")
+    with pytest.raises(DataError, match=r"1\.jpg: cannot be read: not a tar file"):
+        read(tar / "1.jpg")
