@@ -1,7 +1,9 @@
 """Learn one background prompt a class: from the maps of a run, or from those of a mask generator trained on the way."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.engine.background_regions import BackgroundRegions, embed_background_regions
 from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.clip import ClipEngine
-from semples_cli.engine.generator_cams import GeneratorCams
+from semples_cli.engine.data_parallel import Ranks, join_ranks
 from semples_cli.engine.generator_training import encode_labels
 from semples_cli.engine.prompt_training import PromptLearning
 from semples_cli.engine.prompts import check_prompt_length
@@ -23,21 +25,17 @@ from semples_cli.steps.cam_reader import ANY_FORM, CamForm
 from semples_cli.steps.cam_record import Note
 from semples_cli.steps.cam_source import CamSource, open_cams
 from semples_cli.steps.engine_source import engine_source
-from semples_cli.steps.generator_weights import load_generator
-from semples_cli.steps.make_cams import make_cams
 from semples_cli.steps.mapped_images import given_cams, mapped_images
+from semples_cli.steps.match_labels import INITIAL_NAME, MATCHED_CAMS, MATCHED_NAME, match_labels
 from semples_cli.steps.progress import Begin, tqdm_progress
-from semples_cli.steps.start_generator import take_initial
-from semples_cli.steps.train_generator import train_generator
+from semples_cli.steps.ranks import JointNotes, begin_on_main, check_same_on_all
 from semples_cli.steps.training_images import training_fingerprint
 from semples_cli.types import ClassSet, FloatArray, PromptSet, Sample
 
 # Raise it whenever the same input and settings would give other prompts: older files are then learned again.
 STEP_VERSION = 1
 
-INITIAL_NAME = "generator_initial.safetensors"
-MATCHED_NAME = "generator_matched.safetensors"
-MATCHED_CAMS = "matched"
+__all__ = ["INITIAL_NAME", "MATCHED_CAMS", "MATCHED_NAME", "learn_prompts"]
 
 # With fewer images than this, not every prompt finds its class's background: docs/results.md.
 ENOUGH_IMAGES = 8
@@ -71,7 +69,8 @@ def learn_prompts(
     """Learn background prompts into a file, which is kept for as long as it would come out the same.
 
     Without `cams`, a mask generator is trained first, its initial weights and then stage (a); both are written beside
-    `out`, and its maps to the run folder `matched` there. Every part goes on where an interrupted run left it.
+    `out`, and its maps to the run folder `matched` there. Every part goes on where an interrupted run left it. Under
+    torchrun all its processes call this alike, and train together.
 
     Args:
         samples: Images and their classes.
@@ -98,22 +97,20 @@ def learn_prompts(
         SemplesError: There is nothing to learn from, the CAMs are of other classes, the prompts are too long, or
             another process is writing here.
     """
-    note = note or _ignore
     check_prompt_length(engine, settings.prompt_length)
     _check_output(out)
     if cams is not None and init is not None:
         msg = "both CAMs and initial weights were given, but maps that are given need no generator: leave one out"
         raise SettingsError(msg)
-    source = None if cams is None else given_cams(cams, samples, class_set, cams_form, note)
-    with lock_file(out):
+    ranks = join_ranks(engine.device)
+    notes, begin = JointNotes(ranks, note), begin_on_main(ranks, begin)
+    check_same_on_all(ranks, samples, class_set, engine)
+    source = None if cams is None else given_cams(cams, samples, class_set, cams_form, notes)
+    with lock_file(out) if ranks.is_main else nullcontext():
         if source is None:
             stages = (init, generator_settings, cam_settings, overwrite, max_pixels)
-            source = open_cams(_match(samples, class_set, engine, out, *stages, begin, note), class_set)
-        return _learn(samples, class_set, engine, out, settings, source, overwrite, max_pixels, begin, note)
-
-
-def _ignore(sentence: str) -> None:
-    del sentence
+            source = open_cams(match_labels(samples, class_set, engine, out, *stages, begin, notes, ranks), class_set)
+        return _learn(samples, class_set, engine, out, settings, source, overwrite, max_pixels, begin, notes, ranks)
 
 
 def _check_output(out: Path) -> None:
@@ -135,19 +132,20 @@ def _learn(
     overwrite: bool,
     max_pixels: int,
     begin: Begin,
-    note: Note,
+    note: JointNotes,
+    ranks: Ranks,
 ) -> PromptSet:
     """Stage (b), from these CAMs."""
-    fingerprint = _fingerprint(samples, class_set, engine, settings, source)
+    fingerprint = ranks.from_main(lambda: _fingerprint(samples, class_set, engine, settings, source))
     checkpoint = Checkpoint(out.with_name(f"{out.name}.state"), fingerprint)
-    if overwrite:
-        checkpoint.path.unlink(missing_ok=True)
-    elif (kept := _kept(out, fingerprint, note)) is not None:
+    kept = ranks.from_main(lambda: _kept(out, checkpoint, note, overwrite=overwrite))
+    if kept is not None:
         return kept
     images = mapped_images(samples, source, max_pixels, note)
-    store = out.with_name(f"{out.name}.regions")
-    regions = embed_background_regions(engine, images, settings, begin("background regions"), store)
-    learning = PromptLearning(engine, regions, encode_labels(engine, class_set.prompt_names), settings)
+    store = out.with_name(f"{out.name}.regions" + (f"-{ranks.rank}" if ranks.rank else ""))
+    regions = embed_background_regions(engine, images, settings, begin("background regions"), store, ranks)
+    note.bring()
+    learning = PromptLearning(engine, regions, encode_labels(engine, class_set.prompt_names), settings, ranks)
     vectors, losses = learning.run(checkpoint, begin("prompts"))
     if (stopped := learning.stopped_epoch) is not None:
         note(f"the loss of the prompts fell no more: stopped after epoch {stopped} of {settings.epochs}, as asked")
@@ -157,45 +155,16 @@ def _learn(
         STOPPED_EPOCH: stopped,
     }
     prompts = _pack(class_set, engine, vectors, {**asdict(settings), **facts})
-    write_prompts(out, prompts, PromptTraining({"loss": losses}, fingerprint))
-    for path in (checkpoint.path, store):
-        path.unlink(missing_ok=True)
+    store.unlink(missing_ok=True)
+    ranks.from_main(lambda: _finish(out, prompts, PromptTraining({"loss": losses}, fingerprint), checkpoint))
     return prompts
 
 
-def _match(
-    samples: Sequence[Sample],
-    class_set: ClassSet,
-    engine: ClipEngine,
-    out: Path,
-    init: Path | None,
-    settings: GeneratorSettings,
-    cam_settings: CamSettings,
-    overwrite: bool,
-    max_pixels: int,
-    begin: Begin,
-    note: Note,
-) -> Path:
-    """Initial weights, stage (a), and the matched maps: the run folder that prompts are learned from."""
-    initial, matched, folder = out.with_name(INITIAL_NAME), out.with_name(MATCHED_NAME), out.with_name(MATCHED_CAMS)
-    if init is None:
-        train_generator(
-            "initial", samples, class_set, engine, initial, settings,
-            overwrite=overwrite, max_pixels=max_pixels, progress=begin("generator"), note=note,
-        )  # fmt: skip
-    else:
-        take_initial(init, initial, engine, class_set)
-    train_generator(
-        "matched", samples, class_set, engine, matched, settings,
-        initial=initial, overwrite=overwrite, max_pixels=max_pixels, progress=begin("matching"), note=note,
-    )  # fmt: skip
-    generator, weights = load_generator(matched, engine, class_set)
-    maker = GeneratorCams(engine, generator, class_set, cam_settings, weights.record)
-    make_cams(
-        samples, class_set, engine, folder, cam_settings,
-        generator=maker, overwrite=overwrite, max_pixels=max_pixels, progress=begin("matched"), note=note,
-    )  # fmt: skip
-    return folder
+def _finish(out: Path, prompts: PromptSet, training: PromptTraining, checkpoint: Checkpoint) -> None:
+    """What lies beside the prompts is no longer needed then, nor what killed processes may have left there."""
+    write_prompts(out, prompts, training)
+    for path in (checkpoint.path, *out.parent.glob(f"{escape(out.name)}.regions*")):
+        path.unlink(missing_ok=True)
 
 
 def _say_unlearned(class_set: ClassSet, regions: BackgroundRegions, min_images: int, note: Note) -> list[str]:
@@ -241,16 +210,18 @@ def _fingerprint(
     return training_fingerprint(samples, class_set, engine, facts)
 
 
-def _kept(out: Path, fingerprint: str, note: Note) -> PromptSet | None:
+def _kept(out: Path, checkpoint: Checkpoint, note: Note, *, overwrite: bool) -> PromptSet | None:
     """The finished prompts of this very training, if there are any."""
-    if not out.exists():
+    if overwrite:
+        checkpoint.path.unlink(missing_ok=True)
+    if overwrite or not out.exists():
         return None
     try:
         prompts, training = read_prompts(out), read_prompt_training(out)
     except ArtifactError as error:
         note(f"learned again: {error}")
         return None
-    if training.fingerprint != fingerprint:
+    if training.fingerprint != checkpoint.fingerprint:
         note(f"{out}: learned again, because settings, images, labels, CAMs or model are others")
         return None
     note(f"{out}: kept, it was learned with the same settings from the same images")

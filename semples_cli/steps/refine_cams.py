@@ -1,7 +1,7 @@
 """Prompt-guided refinement: train the mask generator on the images, then make their CAMs and masks by it."""
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from semples_cli.artifacts.run_lock import lock_run
 from semples_cli.config import CamSettings, GeneratorSettings
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.data_parallel import join_ranks
 from semples_cli.engine.generator_cams import GeneratorCams
 from semples_cli.errors import SettingsError
 from semples_cli.steps.cam_record import Note
@@ -17,6 +18,7 @@ from semples_cli.steps.cam_source import CamSource
 from semples_cli.steps.choose_background import BackgroundRule
 from semples_cli.steps.generator_weights import load_generator
 from semples_cli.steps.make_cams import check_cams, make_cams
+from semples_cli.steps.ranks import make_masks
 from semples_cli.steps.train_generator import train_generator
 from semples_cli.types import ClassSet, Progress, PromptSet, RunSummary, Sample
 
@@ -67,7 +69,8 @@ def refine_cams(
 ) -> RunSummary:
     """Refine the mask generator with learned prompts and write CAMs and masks of the same images.
 
-    The trained weights are `<out>/.semples/generator.safetensors`; what an interrupted run left is gone on with.
+    The trained weights are `<out>/.semples/generator.safetensors`; what an interrupted run left is gone on with. Under
+    torchrun all its processes call this alike, and train together; the main one makes the masks.
 
     Args:
         samples: Images and their classes.
@@ -101,39 +104,44 @@ def refine_cams(
     if (initial is None) == (cams is None):
         msg = "refinement starts from initial weights or from a fit to CAMs: give one of the two"
         raise SettingsError(msg)
-    check_cams(samples, class_set, out, inputs, mask_mode)
+    ranks = join_ranks(engine.device)
+    ranks.from_main(lambda: check_cams(samples, class_set, out, inputs, mask_mode))
     shared: dict[str, Any] = {"overwrite": overwrite, "max_pixels": max_pixels, "note": note}
 
     def train(stage: str, path: Path, **options: Any) -> None:  # of train_generator
-        run = RunFolder(out)
-        with closing(lock_run(run.lock)):
+        wanted = {"command": COMMAND, "classes": class_record(class_set)}
+        with closing(lock_run(RunFolder(out).lock)) if ranks.is_main else nullcontext():
             if not overwrite:
-                check_same_run(read_run_record(out), {"command": COMMAND, "classes": class_record(class_set)})
+                ranks.from_main(lambda: check_same_run(read_run_record(out), wanted))
             options |= {"progress": training_progress, **shared}
             train_generator(stage, samples, class_set, engine, path, settings, **options)
 
     def make(path: Path, folder: Path, command: str) -> RunSummary:
         generator, weights = load_generator(path, engine, class_set)
-        return make_cams(
-            samples,
-            class_set,
-            engine,
-            folder,
-            cam_settings,
-            generator=GeneratorCams(engine, generator, class_set, cam_settings, weights.record),
-            background=background,
-            command=command,
-            inputs=inputs,
-            skipped=skipped,
-            overlays=overlays,
-            mask_mode=mask_mode,
-            progress=progress,
-            **shared,
+        maker = GeneratorCams(engine, generator, class_set, cam_settings, weights.record)
+        return make_masks(
+            ranks,
+            lambda: make_cams(
+                samples,
+                class_set,
+                engine,
+                folder,
+                cam_settings,
+                generator=maker,
+                background=background,
+                command=command,
+                inputs=inputs,
+                skipped=skipped,
+                overlays=overlays,
+                mask_mode=mask_mode,
+                progress=progress,
+                **shared,
+            ),
         )
 
     if cams is not None:
         initial, fitted = fitted_path(out), fitted_folder(out)
-        check_cams(samples, class_set, fitted, inputs, mask_mode)
+        ranks.from_main(lambda: check_cams(samples, class_set, fitted, inputs, mask_mode))
         train("fitted", initial, cams=cams)
         make(initial, fitted, "cams")
     train("refined", generator_path(out), initial=initial, prompts=prompts)

@@ -1,6 +1,7 @@
 """Train one stage of the mask generator into a file, which is kept for as long as it would come out the same."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.engine.background_regions import MappedImages
 from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.data_parallel import Ranks, join_ranks
 from semples_cli.engine.generator_objectives import BackgroundTexts
 from semples_cli.engine.generator_training import train_fitted, train_initial, train_matching, train_refined
 from semples_cli.engine.generators.protocol import MaskGenerator
@@ -22,7 +24,8 @@ from semples_cli.steps.cam_record import Note
 from semples_cli.steps.cam_source import CamSource
 from semples_cli.steps.generator_weights import pack_generator
 from semples_cli.steps.mapped_images import mapped_images
-from semples_cli.steps.progress import tqdm_progress
+from semples_cli.steps.progress import silent, tqdm_progress
+from semples_cli.steps.ranks import JointNotes, check_same_on_all
 from semples_cli.steps.start_generator import FIRST_STAGES, begin_generator, continue_generator
 from semples_cli.steps.training_images import training_fingerprint, training_images
 from semples_cli.types import ClassSet, Progress, PromptSet, Sample
@@ -65,7 +68,7 @@ def train_generator(
     """Train a stage: 'initial' or, to given maps, 'fitted'; then 'matched' (a) or 'refined' (c).
 
     An interrupted training goes on where its state beside `out` was last written; a finished one of the same settings,
-    classes, images and model is kept.
+    classes, images and model is kept. Under torchrun all its processes call this alike, and train together.
 
     Args:
         stage: Which.
@@ -93,9 +96,8 @@ def train_generator(
         SettingsError: The stage does not go with what was given, or the prompts with CLIP and classes.
         ArtifactError: `initial` is damaged, or belongs to another CLIP or other classes; another process trains `out`.
         DataError: There is nothing to train on.
-        EngineError: Not even one image fits into memory.
+        EngineError: Not even one image fits into memory, or another process is gone.
     """
-    note = note or _ignore
     _check_stage(stage, initial, cams, prompts, background_words)
     whole = False
     if initial is None:
@@ -103,40 +105,36 @@ def train_generator(
     else:
         generator, settings, facts = continue_generator(engine, class_set, settings, initial)
     texts = None
-    if cams is not None:
-        facts["cams"] = cams.fingerprint(sample.id for sample in samples)
     if stage == "refined":
         facts |= text_facts(prompts, background_words)
         texts = _background_texts(engine, class_set, prompts, background_words)
     read = {name: value for name, value in asdict(settings).items() if name in _STAGE_SETTINGS[stage]}
     facts |= {"stage": stage, "settings": read, "step_version": STEP_VERSION}
-    fingerprint = training_fingerprint(samples, class_set, engine, facts)
+    ranks = join_ranks(engine.device)
+    notes = JointNotes(ranks, note)
+    check_same_on_all(ranks, samples, class_set, engine)
+    fingerprint = ranks.from_main(lambda: _fingerprint(samples, class_set, engine, cams, facts))
     checkpoint = Checkpoint(out.with_name(f"{out.name}.state"), fingerprint)
-    with lock_file(out):
-        if overwrite:
-            checkpoint.path.unlink(missing_ok=True)
-        elif (kept := _kept(out, fingerprint, note)) is not None:
+    with lock_file(out) if ranks.is_main else nullcontext():
+        kept = ranks.from_main(lambda: _kept(out, checkpoint, notes, overwrite=overwrite))
+        if kept is not None:
             return kept
         curves: Curves = {}
         if whole:
-            note(f"{start}: a whole WeakTr, taken over as it is; nothing is trained")
+            notes(f"{start}: a whole WeakTr, taken over as it is; nothing is trained")
         else:
             images = (
-                training_images(samples, note, max_pixels=max_pixels)
+                training_images(samples, notes, max_pixels=max_pixels)
                 if cams is None
-                else mapped_images(samples, cams, max_pixels, note)
+                else mapped_images(samples, cams, max_pixels, notes)
             )
-            progress = progress or tqdm_progress(f"generator, {stage}")
-            curves = _train(stage, generator, images, class_set, texts, settings, checkpoint, progress)
-            _say_damped(curves, settings, note)
+            shown = (progress or tqdm_progress(f"generator, {stage}")) if ranks.is_main else silent
+            curves = _train(stage, generator, images, class_set, texts, settings, checkpoint, shown, ranks)
+            _say_damped(curves, settings, notes)
+        notes.bring()
         weights = pack_generator(generator, stage, class_set, settings=read, curves=curves, fingerprint=fingerprint)
-        write_generator(out, weights)
-        checkpoint.path.unlink(missing_ok=True)
+        ranks.from_main(lambda: _finish(out, weights, checkpoint))
     return weights
-
-
-def _ignore(sentence: str) -> None:
-    del sentence
 
 
 def _check_stage(
@@ -165,16 +163,30 @@ def _background_texts(
     return word_texts(engine, words, class_set) if prompts is None else prompt_texts(engine, prompts, class_set)
 
 
-def _kept(out: Path, fingerprint: str, note: Note) -> GeneratorWeights | None:
+def _fingerprint(
+    samples: Sequence[Sample],
+    class_set: ClassSet,
+    engine: ClipEngine,
+    cams: CamSource | None,
+    facts: Mapping[str, object],
+) -> str:
+    if cams is not None:
+        facts = {**facts, "cams": cams.fingerprint(sample.id for sample in samples)}
+    return training_fingerprint(samples, class_set, engine, facts)
+
+
+def _kept(out: Path, checkpoint: Checkpoint, note: Note, *, overwrite: bool) -> GeneratorWeights | None:
     """The finished file of this very training, if there is one."""
-    if not out.exists():
+    if overwrite:
+        checkpoint.path.unlink(missing_ok=True)
+    if overwrite or not out.exists():
         return None
     try:
         weights = read_generator(out)
     except ArtifactError as error:
         note(f"trained again: {error}")
         return None
-    if weights.fingerprint != fingerprint:
+    if weights.fingerprint != checkpoint.fingerprint:
         note(f"{out}: trained again, because settings, images, classes, prompts or model are others")
         return None
     note(f"{out}: kept, it was trained with the same settings on the same images")
@@ -200,11 +212,17 @@ def _train(
     settings: GeneratorSettings,
     checkpoint: Checkpoint,
     progress: Progress,
+    ranks: Ranks,
 ) -> Curves:
     if isinstance(images, MappedImages):
-        return train_fitted(generator, images, settings, checkpoint, progress)
+        return train_fitted(generator, images, settings, checkpoint, progress, ranks)
     if stage == "initial":
-        return train_initial(generator, images, settings, checkpoint, progress)
+        return train_initial(generator, images, settings, checkpoint, progress, ranks)
     if texts is None:
-        return train_matching(generator, images, class_set.prompt_names, settings, checkpoint, progress)
-    return train_refined(generator, images, class_set.prompt_names, texts, settings, checkpoint, progress)
+        return train_matching(generator, images, class_set.prompt_names, settings, checkpoint, progress, ranks)
+    return train_refined(generator, images, class_set.prompt_names, texts, settings, checkpoint, progress, ranks)
+
+
+def _finish(out: Path, weights: GeneratorWeights, checkpoint: Checkpoint) -> None:
+    write_generator(out, weights)
+    checkpoint.path.unlink(missing_ok=True)
