@@ -215,6 +215,25 @@ def test_the_choice_of_the_background_score_is_said():
     assert "chosen without ground truth" in text
 
 
+def test_a_curve_by_ground_truth_needs_no_choice():
+    stages = [stage(evaluation=EVALUATION, curve=[[0.0, 0.5], [1.0, 0.25]])]
+    text = text_of(Page(render_report(document(stages=stages))))
+    assert "mIoU by the ground truth at every background score" in text
+    assert "What the score was chosen by" not in text
+
+
+def test_a_choice_by_labelled_masks_says_by_how_many():
+    choice = {
+        "rule": "calibrated",
+        "score": 0.4,
+        "curve": [[0.3, 0.1]],
+        "images": ["a", "b"],
+        "calibration": {"miou": 1},
+    }
+    text = text_of(Page(render_report(document(stages=[stage(background_choice=choice)]))))
+    assert "What the score was chosen by, mIoU over 2 labelled images." in text
+
+
 def test_prompts_and_choices_that_do_not_say_everything():
     stages = [stage(background_choice={"score": 0.4, "curve": [[0.3, 0.1]]})]
     text = text_of(Page(render_report(document(prompts=PROMPTS | {"settings": {}}, stages=stages))))
