@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tar_files import write_tar
 
 from semples_cli.artifacts.manifest import FileIdentity, Manifest, ManifestEntry, item_key, read_entries, read_manifest
 from semples_cli.artifacts.run_folder import RunFolder
@@ -150,6 +151,24 @@ def test_touched_and_moved_files_keep_their_key_changed_ones_do_not(run, tmp_pat
         assert item_key(manifest.identify("1", [moved]), {}) == item_key(before, {})
         path.write_bytes(b"PIXELS")
         assert item_key(manifest.identify("1", [path]), {}) != item_key(before, {})
+
+
+def test_identify_of_a_member_is_its_size_and_bytes_and_the_time_of_its_tar(run, tmp_path):
+    tar = write_tar(tmp_path / "t.tar", {"0.jpg": b"other", "1.jpg": b"pixels"})
+    with Manifest(run) as manifest:
+        before = manifest.identify("1", [tar / "1.jpg"])
+        digest = hashlib.sha256(b"pixels").hexdigest()
+        assert before == (FileIdentity(str(tar / "1.jpg"), 6, tar.stat().st_mtime_ns, digest),)
+        manifest.append(ManifestEntry("1", "ok", files=before))
+        write_tar(tar, {"1.jpg": b"pixels", "0.jpg": b"another"})  # the same bytes elsewhere
+        os.utime(tar, ns=(1, 1))
+        moved = manifest.identify("1", [tar / "1.jpg"])
+        assert moved[0].mtime_ns == 1
+        assert item_key(moved, {}) == item_key(before, {})
+        write_tar(tar, {"1.jpg": b"PIXELS"})
+        assert item_key(manifest.identify("1", [tar / "1.jpg"]), {}) != item_key(before, {})
+        with pytest.raises(FileNotFoundError, match="no such member in the tar"):
+            manifest.identify("1", [tar / "gone.jpg"])
 
 
 def test_identify_of_a_missing_file_is_an_os_error(run, tmp_path):

@@ -2,6 +2,7 @@ import os
 
 import numpy as np
 from generator_files import samples_of
+from tar_files import write_tar
 
 from semples_cli.data.images import read_image
 from semples_cli.steps.training_images import image_facts, training_images
@@ -63,3 +64,13 @@ def test_facts_tell_when_a_file_a_label_or_the_order_changed(photos):
     assert touched[1:] == facts[1:]
     samples[0].image_path.unlink()
     assert image_facts(samples)[0] == (samples[0].id, samples[0].class_indices, None, None)
+
+
+def test_facts_of_images_in_a_tar_are_those_of_their_members(photos):
+    content = (photos / "b.jpg").read_bytes()
+    tar = write_tar(photos.parent / "t.tar", {"b.jpg": content})
+    samples = [Sample("t/b", tar / "b.jpg", (1,)), Sample("t/none", tar / "none.jpg", ())]
+    assert image_facts(samples) == [
+        ("t/b", (1,), len(content), tar.stat().st_mtime_ns),
+        ("t/none", (), None, None),
+    ]

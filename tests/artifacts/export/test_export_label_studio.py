@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from export_world import CLASSES, MASKS, export_all, files_in, write_images
+from tar_files import write_tar
 
 from semples_cli.artifacts.export import label_studio
 from semples_cli.artifacts.export.label_studio import LabelStudioExporter, label_config
@@ -269,3 +270,17 @@ def test_a_run_longer_than_a_word_is_read_back(tmp_path):
     _, _, task = export_one(tmp_path, values)
     decoded = decode_rle(task["predictions"][0]["result"][0]["value"]["rle"]).reshape(300, 301, 4)
     assert np.array_equal(decoded[..., 3] == 255, values == 1)
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("settings", [None, ExportSettings(image_root_url="https://x.org/")])
+def test_of_images_in_a_tar_it_says_that_they_must_be_unpacked(tmp_path, settings):
+    values = np.ones((2, 3), np.uint8)
+    (image,) = write_images(tmp_path / "images", {"1": values}).values()
+    tar = write_tar(tmp_path / "t.tar", {image.name: image.read_bytes()})
+    exporter = LabelStudioExporter(tmp_path / "out", CLASSES, settings or ExportSettings())
+    exporter.add(ExportImage("t/1", tar / image.name, values))
+    exporter.finish()
+    assert "unpack each tar into a folder of its name" in exporter.notes[-1]
+    exporter, *_ = export_one(tmp_path / "plain", values)
+    assert not any("tar" in note.split() for note in exporter.notes)
