@@ -219,15 +219,14 @@ def _name(value: _Value, class_set: ClassSet | None, start: int) -> str:
 
 def _text(sample: _Sample, kind: str, table: TableBuilder) -> str | None:
     """The text of a file of the sample; None if there is none, or if it cannot be read."""
-    path = _beside(sample.image, kind)
-    if not is_file(path):
-        return None
     try:
-        with open_file(path) as handle:
+        with open_file(_beside(sample.image, kind)) as handle:
             content = handle.read(MAX_BYTES + 1)
         if len(content) <= MAX_BYTES:
             return content.decode("utf-8-sig")
         reason = f"more than {MAX_BYTES} bytes, which is no label"
+    except FileNotFoundError:
+        return None
     except OSError as error:
         reason = str(error.strerror)
     except UnicodeDecodeError:
