@@ -1,6 +1,7 @@
 """What commands with images and a CLIP begin with: say what was recognised, then load the model."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,13 +35,17 @@ def take_stock(dataset: "Dataset") -> None:
 def load_engine(wanted: EngineSettings) -> "ClipEngine":
     """Load the CLIP, and say so first: it takes seconds, and torch alone takes some.
 
+    Each of the processes that torchrun starts on a machine loads it on a GPU of its own.
+
     Raises:
         EngineError: It cannot be loaded.
+        SettingsError: Device and precision, or one GPU and several processes, do not go together.
     """
     say(f"loading {wanted.weights if Path(wanted.weights).is_dir() else f'{wanted.model}, {wanted.weights}'}")
     from semples_cli.engine.build import build_engine
+    from semples_cli.engine.data_parallel import own_device
 
-    engine = build_engine(wanted)
+    engine = build_engine(replace(wanted, device=own_device(wanted.device)))
     if engine.record.get("quick_gelu_from") == "assumed":
         warn(
             f"{wanted.weights} does not say which activation it was trained with; "
