@@ -16,6 +16,8 @@ from semples_cli.cli.cam_options import (
     read_classes,
 )
 from semples_cli.cli.console import error_border, print_json, progress_bar, report_summary, say
+from semples_cli.cli.options import ShardOption
+from semples_cli.cli.shards import read_shard
 from semples_cli.config import CRF_BACKENDS, CRF_PRESETS, CrfSettings
 from semples_cli.errors import SettingsError
 from semples_cli.types import RunSummary
@@ -74,6 +76,7 @@ def crf_cli(
     crf_backend: CrfBackendOption = "auto",
     crf_max_pixels: CrfMaxPixelsOption = None,
     workers: Annotated[int | None, typer.Option(help="Workers; without it, one for each core.")] = None,
+    shard: ShardOption = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write pictures to OUT/overlays.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do everything again.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
@@ -104,6 +107,7 @@ def crf_cli(
             cams_form=cams_form,
             class_set=read_classes(classes),
             workers=workers,
+            shard=read_shard(shard),
             overwrite=overwrite,
             overlay=overlay,
             progress=progress,

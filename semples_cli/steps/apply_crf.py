@@ -1,5 +1,6 @@
 """Refine masks or CAMs by a dense CRF, on all cores, and write the refined masks as a run folder of their own."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -18,11 +19,15 @@ from semples_cli.steps.crf_source import CrfSource, check_out, find_kind, find_p
 from semples_cli.steps.ledger import Ledger
 from semples_cli.steps.process_pool import available_cores, process_each
 from semples_cli.steps.progress import tqdm_progress
+from semples_cli.steps.shards import check_same_shards, shard_record
 from semples_cli.steps.thread_pool import thread_each
-from semples_cli.types import ClassSet, Progress, RunSummary
+from semples_cli.types import ClassSet, Progress, RunSummary, Shard
 
 # Raise it whenever the same input and settings would give another mask: older items are then redone.
 STEP_VERSION = 1
+
+# What shapes the masks, in run.json, beside the settings.
+SHAPING = ("source", "source_kind", "background_score", "classes")
 
 
 def apply_crf(
@@ -35,12 +40,13 @@ def apply_crf(
     cams_form: CamForm = ANY_FORM,
     class_set: ClassSet | None = None,
     workers: int | None = None,
+    shard: Shard | None = None,
     overwrite: bool = False,
     overlay: bool = False,
     progress: Progress | None = None,
     note: Note | None = None,
 ) -> RunSummary:
-    """Refine every mask, or every CAM, of a folder.
+    """Refine every mask, or every CAM, of a folder, or every one of a shard.
 
     The masks are the same for any number of workers. Workers are threads where every item goes by sparse matrices, and
     processes where pydensecrf2 may be called; a script that calls this with more than one of these needs
@@ -55,6 +61,7 @@ def apply_crf(
         cams_form: What is known about CAMs of another project: format, numbering, maps.
         class_set: The classes of `source`; None: as its run.json says.
         workers: Threads or processes; None: one for each core; 1 stays in this thread.
+        shard: Do this part of the items alone; other processes do the others in the same folder at the same time.
         overwrite: Do everything again.
         overlay: Also write pictures of image and mask to `<out>/overlays/`.
         progress: Called as (done, total); None draws a tqdm bar.
@@ -74,13 +81,17 @@ def apply_crf(
     origin, pictures, inputs = find_pictures(images, origin)
     check_out(out, origin, inputs)
     run, record = RunFolder(out), _record(origin, inputs, settings, class_set)
-    with Manifest(run, overwrite=overwrite) as manifest:
-        check_same_run(None if overwrite else read_run_record(out), record)
-        write_run_record(run, record)
-        ledger = Ledger(run, manifest, len(pictures.keys() | origin.files.keys()), progress or tqdm_progress("crf"))
-        jobs = _plan(ledger, origin, pictures, settings, overlay)
+    items = sorted(pictures.keys() | origin.files.keys())
+    if shard is not None:
+        record["shards"] = shard_record(shard, items)
+        items = items[shard.part]
+    with Manifest(run, overwrite=overwrite, shard=shard) as manifest:
+        _begin(run, record, overwrite=overwrite, is_alone=manifest.is_alone)
+        manifest.let_others_begin()
+        ledger = Ledger(run, manifest, len(items), progress or tqdm_progress("crf"))
+        jobs = _plan(ledger, items, origin, pictures, settings, overlay)
         work_on = thread_each if is_all_sparse(settings.backend) else process_each  # pydensecrf2 holds the GIL
-        with closing(work_on(refine_item, jobs, min(workers or available_cores(), len(origin.files)))) as results:
+        with closing(work_on(refine_item, jobs, max(1, min(workers or available_cores(), len(items))))) as results:
             said: set[str] = set()
             for job, result in results:
                 _enter(ledger, job, result)
@@ -104,6 +115,18 @@ def _record(
     }
 
 
+def _begin(run: RunFolder, record: Mapping[str, object], *, overwrite: bool, is_alone: bool) -> None:
+    """Write run.json; beside other shards at work, only see that it is theirs."""
+    previous = None if overwrite and is_alone else read_run_record(run.root)
+    check_same_run(previous, record)
+    if is_alone:
+        write_run_record(run, record)
+    else:
+        found = json.loads(json.dumps(record))
+        changes = [name for name in ("settings", *SHAPING) if (previous or {}).get(name) != found.get(name)]
+        check_same_shards(previous, record, changes)
+
+
 def _enter(ledger: Ledger, job: CrfJob, result: Refined | SemplesError) -> None:
     if isinstance(result, SemplesError):
         ledger.fail(job.id, str(result))
@@ -125,7 +148,12 @@ def _say_changes(result: Refined | SemplesError, job: CrfJob, said: set[str], no
 
 
 def _plan(
-    ledger: Ledger, origin: CrfSource, pictures: Mapping[str, Path], settings: CrfSettings, overlay: bool
+    ledger: Ledger,
+    items: Sequence[str],
+    origin: CrfSource,
+    pictures: Mapping[str, Path],
+    settings: CrfSettings,
+    overlay: bool,
 ) -> Iterator[CrfJob]:
     """The jobs that are left to do; a generator, so that files are hashed while workers compute."""
     facts: dict[str, object] = {
@@ -137,7 +165,7 @@ def _plan(
     reader = None if origin.cams is None else origin.cams.reader
     if origin.cams is not None and origin.cams.is_foreign:
         facts["cams_form"] = origin.cams.reader.form
-    for item in sorted(pictures.keys() | origin.files.keys()):
+    for item in items:
         if item not in origin.files:
             ledger.skip(item, f"no {origin.kind[:-1]} in {origin.folder}")
             continue

@@ -10,9 +10,10 @@ from small_world import CLASSES, PHOTOS
 
 from semples_cli.artifacts.manifest import read_entries
 from semples_cli.artifacts.run_folder import RunFolder, read_run_record
-from semples_cli.config import CamSettings, EngineSettings
+from semples_cli.config import CRF_PRESETS, CamSettings, EngineSettings
 from semples_cli.engine.build import build_engine
 from semples_cli.errors import ArtifactError, SettingsError
+from semples_cli.steps.apply_crf import apply_crf
 from semples_cli.steps.choose_background import BackgroundRule
 from semples_cli.steps.make_cams import make_cams
 from semples_cli.steps.progress import silent
@@ -173,6 +174,48 @@ def test_what_shards_must_agree_about():
     with pytest.raises(SettingsError, match="differ from this one: size; wait"):
         check_same_shards(record, record, ["size"])
     assert json.loads(json.dumps(record)) == record
+
+
+# The CRF
+
+
+@pytest.fixture
+def crf(make):
+    make("masks")
+
+    def run(out, shard=None, settings=CRF_PRESETS["semples-voc"], **options):
+        options = {"progress": silent, "kind": "masks", "workers": 1, "shard": shard, **options}
+        return apply_crf(make.root / "masks", make.photos, make.root / out, settings, **options)
+
+    return run
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_shards_of_a_crf_together_write_what_one_process_writes(make, crf, count):
+    crf("whole")
+    done = [crf("shards", Shard(i, count)) for i in range(1, count + 1)]
+    assert sum(each.written for each in done) == len(PHOTOS)
+    assert files_of(make.root / "shards") == files_of(make.root / "whole")
+    assert crf("shards").resumed == len(PHOTOS)
+
+
+def test_shards_of_a_crf_beside_others_must_be_alike(make, crf):
+    said = []
+
+    def progress(done, total):
+        if done == 1:
+            assert crf("out", Shard(2, 2)).written == len(PHOTOS) - total
+            for shard, settings in (
+                (Shard(2, 3), CRF_PRESETS["semples-voc"]),
+                (Shard(2, 2), CRF_PRESETS["semples-coco"]),
+            ):
+                with pytest.raises(SettingsError, match="start all alike") as caught:
+                    crf("out", shard, settings)
+                said.append(str(caught.value))
+
+    crf("out", Shard(1, 2), progress=progress)
+    assert ["2 shards → 3" in said[0], "settings" in said[1]] == [True, True]
+    assert set(files_of(make.root / "out")) == {f"{name}.png" for name in PHOTOS}
 
 
 # Faults: processes of their own, killed
