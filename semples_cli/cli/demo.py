@@ -30,7 +30,7 @@ def demo_cli(
         float, typer.Option(help="Share of the objects that stand on their own background, 0 to 1.")
     ] = DEFAULTS.bias,
     num_images: Annotated[int, typer.Option(help="Scenes to render.")] = DEFAULTS.num_images,
-    workers: Annotated[int | None, typer.Option(help="Processes of the CRF; without it, one for each core.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Workers of the CRF; without it, one for each core.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do everything again, on another world too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:

@@ -117,7 +117,7 @@ LabelsFormatOption = Annotated[
     str,
     typer.Option(
         help="auto, list-csv, onehot-csv, long-csv, headerless-csv, wsss-list (-from-0, -from-1), cls-labels-npy, "
-        "coco-json, label-studio, labelme, jsonl, voc-main, voc-xml, class-folders.",
+        "coco-json, label-studio, labelme, jsonl, webdataset (-from-0, -from-1), voc-main, voc-xml, class-folders.",
         rich_help_panel=LABEL_PANEL,
     ),
 ]

@@ -60,7 +60,7 @@ class DemoRun:
         world: Folder of the rendered world.
         engine: The CLIP.
         settings: How the stages run.
-        workers: Processes of the CRF; None: one for each core.
+        workers: Workers of the CRF; None: one for each core.
         overwrite: Do everything again.
         begin: Announces a stage.
     """

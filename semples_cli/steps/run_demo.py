@@ -104,7 +104,7 @@ def run_demo(
         world: The world.
         engine: A built engine, of the built-in model or any other.
         settings: How the stages run.
-        workers: Processes of the CRF; None: one for each core.
+        workers: Workers of the CRF; None: one for each core.
         overwrite: Do everything again, and replace another world in `out`.
         begin: Called with the name of each stage; returns its progress callback.
 

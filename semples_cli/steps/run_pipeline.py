@@ -110,7 +110,7 @@ def run_pipeline(
         background: Choose the background score of seeds and of refined masks by this rule; None: that of the settings.
         inputs: Image files and folders as they were given.
         skipped: (id, reason) of images that are left out on purpose, for the manifests.
-        workers: Processes of the CRF; None: one for each core.
+        workers: Workers of the CRF; None: one for each core.
         overwrite: Do everything again.
         overlays: Also write pictures of image and mask to `overlays` in each run folder.
         max_pixels: Images with more pixels are refused.
