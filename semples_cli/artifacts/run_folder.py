@@ -1,6 +1,7 @@
 """The folder of one run: masks in the open, what else belongs to the run in `.semples/`, described by `run.json`."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,6 +15,8 @@ from semples_cli.types import ClassSet, Shard
 FORMAT_VERSION = 1
 HIDDEN = ".semples"
 OVERLAYS = "overlays"
+# Commands that make masks of images, in the order in which they follow each other.
+STAGE_COMMANDS = ("cams", "refine", "crf", "review")
 
 
 @dataclass(frozen=True)
@@ -120,15 +123,21 @@ def read_run_record(root: Path) -> dict[str, Any] | None:
 def refuse_stages(folder: Path) -> None:
     """Refuse the folder around several runs of the same images, such as the --out of `semples run`.
 
+    Runs of different images, such as those of `images/train` and `images/val`, may be read as one folder of masks.
+
     Raises:
-        ArtifactError: It is one; the message names the runs.
+        ArtifactError: It is one, and the message names the runs; or the record of one of them is damaged.
     """
     if not folder.is_dir() or RunFolder(folder).record.is_file():
         return
-    runs = sorted(child for child in folder.iterdir() if RunFolder(child).record.is_file())
-    first = next((path.relative_to(runs[0]) for path in runs[0].rglob("*.png")), None) if runs else None
-    if first is not None and any((other / first).is_file() for other in runs[1:]):
-        msg = f"{folder} holds the masks of several runs, not masks: name one of {', '.join(map(str, runs))}"
+    with os.scandir(folder) as entries:  # knows folders without looking at each of a million masks
+        inner = sorted(folder / entry.name for entry in entries if entry.is_dir())
+    records = ((child, read_run_record(child) or {}) for child in inner)
+    stages = [(child, record) for child, record in records if record.get("command") in STAGE_COMMANDS]
+    if len({json.dumps(record.get("inputs")) for _, record in stages}) < len(stages):
+        stages.sort(key=lambda stage: STAGE_COMMANDS.index(stage[1]["command"]))
+        names = ", ".join(str(child) for child, _ in stages)
+        msg = f"{folder} holds no masks itself, but runs of the same images; name one of its stages: {names}"
         raise ArtifactError(msg)
 
 

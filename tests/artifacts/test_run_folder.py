@@ -123,34 +123,61 @@ def test_the_folder_of_another_command_is_refused():
 # The folder around several runs
 
 
-def stage(root, name, *ids):
-    write_run_record(root / name, {"command": "cams"})
+def stage(root, name, *ids, command="cams", inputs=("/images",)):
+    write_run_record(root / name, {"command": command, "inputs": list(inputs)})
     for sample_id in ids:
         write_mask(root / name / f"{sample_id}.png", np.zeros((2, 2), np.uint8))
 
 
-def test_a_folder_around_runs_of_the_same_images_is_no_folder_of_masks(tmp_path):
+@pytest.mark.parametrize("read", [refuse_stages, find_masks])
+def test_a_folder_around_runs_of_the_same_images_names_them_in_their_order(tmp_path, read):
+    stage(tmp_path, "crf", command="crf")  # interrupted before its first mask
+    stage(tmp_path, "refined", "a/1", command="refine")
     stage(tmp_path, "seeds", "a/1", "b")
-    stage(tmp_path, "crf", "a/1", "b")
-    for read in (refuse_stages, find_masks):
-        with pytest.raises(
-            ArtifactError, match=f"several runs, not masks: name one of {tmp_path}/crf, {tmp_path}/seeds"
-        ):
-            read(tmp_path)
-    refuse_stages(tmp_path / "crf")
+    stage(tmp_path, "matched", "b")
+    stage(tmp_path, "coco", "a/1", command="export")
+    (tmp_path / "overview.png").write_bytes(b"")
+    names = ", ".join(str(tmp_path / name) for name in ("matched", "seeds", "refined", "crf"))
+    with pytest.raises(ArtifactError) as refused:
+        read(tmp_path)
+    assert str(refused.value).startswith(f"{tmp_path} holds no masks itself")
+    assert str(refused.value).endswith(f"; name one of its stages: {names}")
+
+
+def test_a_stage_is_read(tmp_path):
+    stage(tmp_path, "seeds", "a")
+    stage(tmp_path, "crf", "a", command="crf")
+    assert set(find_masks(tmp_path / "crf")) == {"a"}
 
 
 def test_runs_of_different_images_in_one_folder_are_its_masks(tmp_path):
-    stage(tmp_path, "train", "a")
-    stage(tmp_path, "val", "b")
-    assert set(find_masks(tmp_path)) == {"train/a", "val/b"}
+    stage(tmp_path, "train", "1", inputs=["/images/train"])
+    stage(tmp_path, "val", "1", inputs=["/images/val"])
+    assert set(find_masks(tmp_path)) == {"train/1", "val/1"}
 
 
-def test_a_run_may_hold_another_one(tmp_path):
+def test_a_run_may_hold_other_runs_of_its_images(tmp_path):
     stage(tmp_path, ".", "a")
-    stage(tmp_path, "crf", "a")
-    stage(tmp_path, "sure", "a")
+    stage(tmp_path, "crf", "a", command="crf")
+    stage(tmp_path, "sure", "a", command="review")
     refuse_stages(tmp_path)
+
+
+def test_one_run_among_masks_and_an_export_beside_a_run_are_no_stages(tmp_path):
+    stage(tmp_path, "crf", "a", command="crf")
+    write_mask(tmp_path / "b.png", np.zeros((2, 2), np.uint8))
+    stage(tmp_path, "cvat", "a", command="export")
+    refuse_stages(tmp_path)
+
+
+def test_what_is_no_folder_or_empty_has_no_stages(tmp_path):
     refuse_stages(tmp_path / "none")
     (tmp_path / "empty/x").mkdir(parents=True)
     refuse_stages(tmp_path / "empty")
+
+
+def test_a_damaged_record_of_a_stage_is_named(tmp_path):
+    stage(tmp_path, "seeds", "a")
+    RunFolder(tmp_path / "seeds").record.write_text("{")
+    with pytest.raises(ArtifactError, match=r"seeds/\.semples/run\.json: cannot be read as JSON"):
+        refuse_stages(tmp_path)
