@@ -80,14 +80,18 @@ def review_cli(
 
     Example: semples review masks/ --ignore-below 0.2 --masks-out sure/
     """
+    from semples_cli.artifacts.review_csv import check_review_out
     from semples_cli.data.background_words import read_background_words
     from semples_cli.steps.review_masks import find_review, review_masks
 
-    source = find_review(masks)
-    class_set = read_classes(classes) or _recorded_classes(masks)
+    given = read_classes(classes)
+    source = find_review(masks, given)
+    class_set = given or _recorded_classes(masks)
+    queue = out or masks / QUEUE_NAME
+    check_review_out(queue, overwrite=overwrite)
     settings = TagSettings(template, read_background_words(background_words), None, batch_size)
     inputs = [images] if images is not None else [Path(text) for text in source.record.get("inputs") or ()]
-    named = None if labels is None else _labelled(inputs, labels, labels_format, class_set)
+    named = None if labels is None else _labelled(inputs, labels, labels_format, classes, class_set)
     wanted = _engine(source.record.get("engine") or {}, model, weights, quick_gelu, device, precision)
     engine = load_engine(wanted)
     with progress_bar("review") as progress:
@@ -95,7 +99,7 @@ def review_cli(
             source,
             class_set,
             engine,
-            out or masks / QUEUE_NAME,
+            queue,
             settings,
             images=images,
             labels=named,
@@ -105,9 +109,9 @@ def review_cli(
             max_pixels=max_pixels,
             progress=progress,
         )
-    _tell(done, out or masks / QUEUE_NAME, masks_out)
+    _tell(done, queue, masks_out)
     if as_json:
-        print_json(result_json(done, out or masks / QUEUE_NAME, masks_out))
+        print_json(result_json(done, queue, masks_out))
     else:
         print_table(_table(done))
     raise typer.Exit(EXIT_ITEMS_FAILED if done.failed else 0)
@@ -124,7 +128,7 @@ def _recorded_classes(masks: Path) -> "ClassSet":
 
 
 def _labelled(
-    inputs: list[Path], labels: Path, labels_format: str, class_set: "ClassSet"
+    inputs: list[Path], labels: Path, labels_format: str, classes: str | None, class_set: "ClassSet"
 ) -> dict[str, tuple[int, ...]]:
     """Class indices that the labels name, by image id."""
     from semples_cli.data.dataset import load_dataset
@@ -132,7 +136,7 @@ def _labelled(
     if not inputs:
         msg = f"--labels {labels}: of which images is not known; add --images"
         raise SettingsError(msg)
-    dataset = load_dataset(inputs, labels=labels, labels_format=labels_format)
+    dataset = load_dataset(inputs, labels=labels, labels_format=labels_format, classes=classes)
     take_stock(dataset)
     return {
         sample.id: tuple(class_set.index_of(dataset.class_set.name_of(k)) for k in sample.class_indices)

@@ -94,17 +94,17 @@ def review_masks(
     """
     started = perf_counter()
     check_review_out(out, overwrite=overwrite)
+    _check_level(ignore_below, masks_out)
     masks, pictures, inputs = find_pictures(images, masks)
-    if (ignore_below is None) != (masks_out is None):
-        msg = "a level of confidence and a folder for the masks go together: give both, or none"
-        raise SettingsError(msg)
     if masks_out is not None:
         _check_masks_out(masks_out, masks, inputs, overwrite=overwrite)
     reviewer = MaskReviewer(masks, class_set, pictures, labels, RegionMatcher(engine, class_set, settings), max_pixels)
     rows: list[ReviewRow] = []
     ignored = counted = covered = 0
     run = RunFolder(masks.folder)
-    with Manifest(run) if run.manifest.is_file() else nullcontext() as manifest:
+    with Manifest(run) if run.manifest.is_file() or run.shard_manifests else nullcontext() as manifest:
+        if masks_out is not None:
+            write_run_record(masks_out, _record(masks, inputs, class_set, ignore_below))
         for each, confidences in reviewer.each(progress or tqdm_progress(COMMAND)):
             made = _rows(each, confidences, class_set)
             rows += made
@@ -118,21 +118,27 @@ def review_masks(
                 ignored += len(doubted)
             counted += values.size
             covered += int(np.count_nonzero(values != IGNORE_INDEX))
+    if masks_out is not None:
+        for sample_id, _ in reviewer.failed:  # a copy that an earlier review wrote must not pass for one of this
+            RunFolder(masks_out).mask_path(sample_id).unlink(missing_ok=True)
     rows.sort(key=lambda row: (row.confidence, row.id, row.class_index))
     write_review(out, rows)
-    if masks_out is not None:
-        write_run_record(masks_out, _record(masks, inputs, class_set, ignore_below))
     share = covered / counted if counted else float("nan")
     return MaskReview(tuple(rows), reviewer.done, ignored, share, tuple(reviewer.failed), perf_counter() - started)
 
 
-def find_review(folder: Path) -> CrfSource:
+def find_review(folder: Path, class_set: ClassSet | None = None) -> CrfSource:
     """The masks of a folder, and what its run.json says.
 
+    Args:
+        folder: Run folder, or any folder of mask PNGs.
+        class_set: The classes, where the user says them.
+
     Raises:
-        ArtifactError: There are none.
+        ArtifactError: There are none, or this is the folder around several runs.
+        SettingsError: The run has other classes.
     """
-    return open_source(folder, "masks", CRF_PRESETS["semples-voc"])
+    return open_source(folder, "masks", CRF_PRESETS["semples-voc"], class_set=class_set)
 
 
 def _rows(each: ReviewedMask, confidences: Mapping[int, float], class_set: ClassSet) -> list[ReviewRow]:
@@ -157,8 +163,21 @@ def _enter(manifest: Manifest, rows: Sequence[ReviewRow], sample_id: str) -> Non
         manifest.append(told)
 
 
+def _check_level(ignore_below: float | None, masks_out: Path | None) -> None:
+    if (ignore_below is None) != (masks_out is None):
+        msg = "--ignore-below and --masks-out, a folder for the masks, go together: give both, or none"
+        raise SettingsError(msg)
+    if ignore_below is not None and not 0 <= ignore_below <= 1:
+        msg = f"--ignore-below {ignore_below}: a confidence lies in 0 to 1"
+        raise SettingsError(msg)
+
+
 def _check_masks_out(masks_out: Path, masks: CrfSource, inputs: Sequence[Path], *, overwrite: bool) -> None:
-    check_out(masks_out, masks, inputs)
+    try:
+        check_out(masks_out, masks, inputs)
+    except SettingsError as error:
+        msg = str(error).replace("--out", "--masks-out", 1)  # here --out is the queue
+        raise SettingsError(msg) from None
     if masks_out.is_dir() and any(masks_out.iterdir()) and not overwrite:
         msg = f"{masks_out} is not empty; give --overwrite, or choose another --masks-out"
         raise SettingsError(msg)

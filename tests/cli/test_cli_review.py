@@ -39,8 +39,8 @@ def test_the_queue_of_a_run_lies_in_its_folder(folder):
     count = sum(len(names) for _, names in PHOTOS.values())
     assert f"{len(PHOTOS)} masks, {count} regions in" in " ".join(done.stderr.split())
     assert len((folder / "masks" / QUEUE_NAME).read_text().splitlines()) == 1 + count
-    assert "a/2" in done.stdout
-    assert "confidence" in done.stdout
+    assert done.stdout.count("a/2") == 2  # boat and dog
+    assert "regions in" not in done.stdout
     assert set(find_masks(folder / "masks")) == set(PHOTOS)  # the queue is no mask
 
 
@@ -77,11 +77,25 @@ def test_regions_of_too_little_confidence_become_255(folder):
 
 
 def test_what_was_found_is_exported_and_reported(folder):
-    assert review("masks").exit_code == 0
-    done = CliRunner().invoke(app, ["report", "masks", "--out", "page.html"])
+    done = review("masks", "--json")
+    found = {(each["id"], each["class"]): each["confidence"] for each in json.loads(done.stdout)["regions"]}
+    done = CliRunner().invoke(app, ["export", "masks", "--to", "coco", "--out", "coco"])
     assert done.exit_code == 0, done.stderr
-    page = (folder / "page.html").read_text()
-    assert "confidence" in page
+    (path,) = (folder / "coco").glob("*.json")
+    coco = json.loads(path.read_text())
+    images = {each["id"]: each["file_name"].removesuffix(".jpg") for each in coco["images"]}
+    classes = {each["id"]: each["name"] for each in coco["categories"]}
+    assert len(coco["annotations"]) == len(found)
+    for each in coco["annotations"]:
+        key = images[each["image_id"]], classes[each["category_id"]]
+        assert each["score"] == pytest.approx(found[key], abs=1e-5)
+    done = CliRunner().invoke(app, ["report", "masks", "--out", "page.html", "--json"])
+    assert done.exit_code == 0, done.stderr
+    least = [
+        min(value for (name, _), value in found.items() if name == sample_id) for sample_id in {k[0] for k in found}
+    ]
+    (stage,) = json.loads(done.stdout)["stages"]
+    assert stage["confidence"] == pytest.approx(np.mean(least), abs=1e-4)
 
 
 def test_corrected_masks_need_classes_and_images(folder, clip_dir):
@@ -91,8 +105,11 @@ def test_corrected_masks_need_classes_and_images(folder, clip_dir):
     assert "add --classes classes.txt" in " ".join(refused.stderr.split())
     (folder / "classes.txt").write_text("boat\ncat\ndog\n")
     refused = review("mine", "--classes", "classes.txt", "--weights", clip_dir)
-    assert refused.exit_code in (1, 2)
-    assert "images" in refused.stderr
+    assert refused.exit_code == 2
+    assert "give them with --images FOLDER" in " ".join(refused.stderr.split())
+    refused = review("mine", "--classes", "classes.txt", "--labels", "images/labels.csv", "--weights", clip_dir)
+    assert refused.exit_code == 2
+    assert "of which images is not known; add --images" in " ".join(refused.stderr.split())
     args = ["--classes", "classes.txt", "--images", "images", "--weights", clip_dir, "--labels", "images/labels.csv"]
     done = review("mine", *args, "--json")
     assert done.exit_code == 0, done.stderr
@@ -104,6 +121,49 @@ def test_labels_name_classes_that_the_masks_lack(folder):
     done = review("masks", "--labels", "labels.csv", "--json")
     first = json.loads(done.stdout)["regions"][0]
     assert (first["id"], first["class"], first["confidence"], first["area"]) == ("b", "cat", 0, 0)
+
+
+def test_labels_of_numbers_mean_the_class_list(folder):
+    (folder / "classes.txt").write_text("boat\ncat\ndog\n")
+    (folder / "labels.txt").write_text("b 1 0\n")
+    done = review("masks", "--labels", "labels.txt", "--classes", "classes.txt", "--json")
+    assert done.exit_code == 0, done.stderr
+    first = [(each["id"], each["class"], each["confidence"]) for each in json.loads(done.stdout)["regions"][:2]]
+    assert first == [("b", "boat", 0), ("b", "cat", 0)]
+
+
+def test_labels_of_unknown_classes_are_refused(folder):
+    (folder / "labels.csv").write_text("image,labels\nb.jpg,catt\n")
+    refused = review("masks", "--labels", "labels.csv")
+    assert refused.exit_code == 1
+    assert "unknown class 'catt'; did you mean 'cat'?" in " ".join(refused.stderr.split())
+
+
+def test_another_order_of_the_classes_is_refused(folder):
+    (folder / "classes.txt").write_text("cat\nboat\ndog\n")
+    refused = review("masks", "--classes", "classes.txt")
+    assert refused.exit_code == 2
+    assert "leave --classes out" in " ".join(refused.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["review", "run"],
+        ["export", "run", "--to", "voc", "--out", "voc"],
+        ["crf", "run", "--out", "again"],
+        ["evaluate", "run", "masks"],
+    ],
+)
+def test_the_root_of_a_pipeline_is_refused_by_the_names_of_its_stages(folder, command):
+    for stage in ("seeds", "crf"):
+        shutil.copytree(folder / "masks", folder / "run" / stage)
+    refused = CliRunner().invoke(app, command)
+    assert refused.exit_code == 1
+    assert refused.stdout == ""
+    assert "name one of its stages: run/crf, run/seeds" in " ".join(refused.stderr.split())
+    assert not (folder / "voc").exists()
+    assert not (folder / "again").exists()
 
 
 def test_a_bad_mask_is_listed_and_the_rest_is_done(folder):
@@ -135,7 +195,7 @@ def test_refusals(folder, args, code, said):
 
 def test_a_queue_is_not_replaced_unasked(folder):
     assert review("masks").exit_code == 0
-    refused = review("masks")
+    refused = review("masks", "--weights", "nowhere")  # said before any weights are looked for
     assert refused.exit_code == 2
     assert "give --overwrite" in " ".join(refused.stderr.split())
     assert review("masks", "--overwrite").exit_code == 0

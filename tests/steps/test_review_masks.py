@@ -11,13 +11,14 @@ from semples_cli.artifacts.mask_png import find_masks, read_mask, write_mask
 from semples_cli.artifacts.run_folder import RunFolder, read_class_set, read_run_record
 from semples_cli.config import CamSettings
 from semples_cli.config.tagging import TagSettings
+from semples_cli.data.image_folder import find_images
 from semples_cli.data.images import read_image
 from semples_cli.engine.region_match import RegionMatcher
 from semples_cli.errors import ArtifactError, DataError, SettingsError
 from semples_cli.steps.make_cams import make_cams
 from semples_cli.steps.progress import silent
 from semples_cli.steps.review_masks import find_review, review_masks
-from semples_cli.types import ClassSet, Sample
+from semples_cli.types import ClassSet, Sample, Shard
 
 CLASS_SET = ClassSet(CLASSES)
 SETTINGS = TagSettings(background_words=("sky", "water"), batch_size=2)
@@ -139,8 +140,25 @@ def test_confidences_are_entered_once_into_the_manifest_of_the_run(review, root)
 
 def test_a_run_at_work_is_not_reviewed(review, root):
     with Manifest(RunFolder(root / "masks")), pytest.raises(ArtifactError, match="another semples run"):
-        review()
+        review(ignore_below=0.5, masks_out=root / "sure")
     assert not (root / "queue.csv").exists()
+    assert not (root / "sure").exists()
+
+
+def test_confidences_are_entered_where_shards_made_the_masks(review, root):
+    run = RunFolder(root / "masks")
+    run.manifest.rename(run.manifest_of(Shard(1, 1)))  # as shards leave it
+    done = review()
+    entries = read_entries(run)
+    assert {row.id for row in done.rows} == {name for name, each in entries.items() if each.class_confidence}
+    assert entries["one"].class_confidence == {"1": pytest.approx(entries["one"].confidence)}
+
+
+def test_only_masks_of_the_run_are_entered(review, root):
+    shutil.copy(root / "images/b.jpg", root / "images/new.jpg")
+    shutil.copy(root / "masks/b.png", root / "masks/new.png")
+    assert "new" in {row.id for row in review().rows}
+    assert "new" not in read_entries(RunFolder(root / "masks"))
 
 
 # Masks with what is not sure set to 255
@@ -166,6 +184,27 @@ def test_regions_below_a_level_are_ignored_in_copies(review, root):
     assert record["inputs"] == [str(root / "images")]
     assert read_class_set(root / "sure") == CLASS_SET
     assert json.dumps(record["engine"]) == json.dumps(read_run_record(root / "masks")["engine"])
+
+
+def test_a_copy_that_is_no_longer_true_is_taken_away(review, root):
+    options = {"ignore_below": 0.5, "masks_out": root / "sure", "overwrite": True}
+    review(**options)
+    (root / "masks/b.png").write_bytes(b"no mask")
+    assert [name for name, _ in review(**options).failed] == ["b"]
+    assert set(find_masks(root / "sure")) == set(PHOTOS) - {"b"}
+
+
+def test_copies_below_the_images_are_no_images_even_when_interrupted(review, root, monkeypatch):
+    def write(path, values):
+        write_mask(path, values)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("semples_cli.steps.review_masks.write_mask", write)
+    with pytest.raises(KeyboardInterrupt):
+        review(ignore_below=0.5, masks_out=root / "images/sure")
+    assert len(find_masks(root / "images/sure")) == 1
+    assert {image.id for image in find_images([root / "images"])} == set(PHOTOS)
+    assert not (root / "queue.csv").exists()
 
 
 # What cannot be reviewed
@@ -198,9 +237,12 @@ def test_a_mask_that_cannot_be_reviewed_stops_nothing(review, root, spoil, reaso
         ({"out": "labels.txt"}, SettingsError, "is there already; give --overwrite"),
         ({"ignore_below": 0.5}, SettingsError, "go together: give both, or none"),
         ({"masks_out": "sure"}, SettingsError, "go together: give both, or none"),
+        ({"ignore_below": 20, "masks_out": "sure"}, SettingsError, "20: a confidence lies in 0 to 1"),
+        ({"ignore_below": float("nan"), "masks_out": "sure"}, SettingsError, "a confidence lies in 0 to 1"),
         ({"ignore_below": 0.5, "masks_out": "full"}, SettingsError, "is not empty; give --overwrite"),
-        ({"ignore_below": 0.5, "masks_out": "masks"}, SettingsError, "masks"),
-        ({"ignore_below": 0.5, "masks_out": "images"}, SettingsError, "images"),
+        ({"ignore_below": 0.5, "masks_out": "masks"}, SettingsError, "^--masks-out .* lie inside each other"),
+        ({"ignore_below": 0.5, "masks_out": "masks/sure"}, SettingsError, "^--masks-out .* lie inside each other"),
+        ({"ignore_below": 0.5, "masks_out": "images"}, SettingsError, "^--masks-out .* is where the images lie"),
     ],
 )
 def test_refusals_come_before_anything_is_done(review, root, monkeypatch, options, kind, said):
@@ -215,12 +257,30 @@ def test_refusals_come_before_anything_is_done(review, root, monkeypatch, option
         review(**options)
     assert bytes_of(root) == before
     assert (root / "labels.txt").read_text() == "mine"
+    assert not (root / "sure").exists()
 
 
 def test_no_mask_and_no_image_are_refused_with_the_cure(review, root):
     (root / "nothing").mkdir()
-    with pytest.raises(ArtifactError):
+    with pytest.raises(ArtifactError, match=r"no mask PNGs here; give the folder that holds <id>\.png"):
         review("nothing")
     shutil.copytree(root / "masks", root / "plain", ignore=shutil.ignore_patterns(".semples"))
-    with pytest.raises((DataError, SettingsError), match="images"):
+    with pytest.raises(SettingsError, match="where the images are; give them with --images FOLDER"):
         review("plain")
+    (root / "others").mkdir()
+    shutil.copy(root / "images/b.jpg", root / "others/c.jpg")
+    with pytest.raises(DataError, match=r"no image has the id of a mask: .*'c'.*'a/1', 'a/2', 'b', …"):
+        review("plain", images=root / "others")
+
+
+def test_a_run_is_not_reviewed_as_of_other_classes(root):
+    with pytest.raises(SettingsError, match="leave --classes out"):
+        find_review(root / "masks", ClassSet(("cat", "boat", "dog")))
+    assert set(find_review(root / "masks", CLASS_SET).files) == set(PHOTOS)
+
+
+def test_the_folder_around_stages_names_them(root):
+    for name in ("run/seeds", "run/crf"):
+        shutil.copytree(root / "masks", root / name)
+    with pytest.raises(ArtifactError, match=r"; name one of its stages: \S+run/crf, \S+run/seeds$"):
+        find_review(root / "run")
