@@ -19,6 +19,7 @@ import torch
 from torch import distributed
 
 from semples_cli.engine.device import resolve_device
+from semples_cli.engine.rendezvous import open_store
 from semples_cli.errors import EngineError, SemplesError, SettingsError
 
 FORMING = timedelta(minutes=30)
@@ -184,7 +185,8 @@ def _join(rank: int, size: int, device: torch.device) -> Ranks:
     backend = "nccl" if device.type == "cuda" else "gloo"
     try:
         if not distributed.is_initialized():
-            distributed.init_process_group(backend, timeout=FORMING)
+            store = open_store(rank, FORMING)
+            distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=FORMING)
         # NCCL computes while it waits, and gives up when its time is over: what takes long goes through gloo.
         group = distributed.new_group(backend="gloo", timeout=WAITING)
     except (RuntimeError, ValueError) as error:
