@@ -1,9 +1,11 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_world import PHOTOS
 from typer.testing import CliRunner
 
@@ -114,6 +116,20 @@ def test_corrected_masks_need_classes_and_images(folder, clip_dir):
     done = review("mine", *args, "--json")
     assert done.exit_code == 0, done.stderr
     assert [each["id"] for each in json.loads(done.stdout)["regions"]] == ["b"]
+
+
+def test_the_page_turns_cvat_s_colours_into_classes(folder):
+    page = (Path(__file__).parents[2] / "docs/review.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (folder / "classes.txt").write_text("boat\tsailing boat\ncat\n")
+    (folder / "labelmap.txt").write_text(
+        "# label:color_rgb:parts:actions\ncat:9,9,9::\nbackground:0,0,0::\nboat:9,9,0::\n"
+    )
+    colours = np.array([[[0, 0, 0], [9, 9, 0], [9, 9, 9]]], np.uint8)
+    (folder / "SegmentationClass/a").mkdir(parents=True)
+    Image.fromarray(colours).save(folder / "SegmentationClass/a/1.png")
+    exec(compile(script, "review.md", "exec"), {})
+    assert read_mask(folder / "corrected/a/1.png").tolist() == [[0, 1, 2]]
 
 
 def test_labels_name_classes_that_the_masks_lack(folder):
