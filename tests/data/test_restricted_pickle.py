@@ -149,7 +149,7 @@ def test_damage_and_tricks_are_refused(pickled):
 def test_an_array_that_holds_itself_has_an_end():
     kind = DTYPE + b"(X\x02\x00\x00\x00O8tR"
     itself = opcodes(ARRAY + b"q\x00(K\x01)" + kind + b"I00\n]h\x00atb")
-    with pytest.raises(pickle.UnpicklingError, match="no array of numbers"):
+    with pytest.raises(pickle.UnpicklingError, match="containers in containers"):
         unpickle_plain(itself)
 
 
@@ -191,3 +191,21 @@ def test_a_changed_byte_is_damage_or_other_numbers_and_nothing_else(place, value
     except DAMAGE:
         return
     assert all(isinstance(each, PLAIN) for each in leaves(found))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"\x80\x02Nr\xff\xff\xff\x7f.", "place 2147483647 in a memo"),
+        (b"\x80\x02Np999999999999\n.", "place 999999999999 in a memo"),
+    ],
+)
+def test_memory_that_no_pickle_of_its_size_needs_is_refused_before_it_is_taken(data, said):
+    with pytest.raises(pickle.UnpicklingError, match=said):
+        unpickle_plain(data)
+
+
+def test_a_length_that_the_pickle_has_not_got_is_damage():
+    for opcode in (b"\x8e", b"\x8d", b"\x96"):  # BINBYTES8, BINUNICODE8, BYTEARRAY8
+        with pytest.raises(DAMAGE):
+            unpickle_plain(b"\x80\x05" + opcode + (2**40).to_bytes(8, "little") + b"x.")

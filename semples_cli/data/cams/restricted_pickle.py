@@ -7,6 +7,7 @@ its reach. The arrays are made after the pickle has ended, from bytes whose numb
 
 import io
 import pickle
+import pickletools
 import re
 import warnings
 from collections.abc import Mapping
@@ -29,6 +30,9 @@ DAMAGE = (
     RecursionError,
     MemoryError,
 )
+# Things within one another: an array of one dict of lists of arrays is 3.
+_DEEPEST = 3
+_MEMO = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _PLAIN_TYPE = re.compile(r"b1|[iu][1248]|f[248]|O[48]")
 
 
@@ -216,20 +220,33 @@ def unpickle_plain(data: bytes) -> object:
         ForbiddenGlobal: The pickle names anything but numpy's arrays; nothing of it was called.
         DAMAGE: One of these: it is damaged, or holds arrays of something else than numbers.
     """
+    _check_sizes(data)
     return _plain(_Unpickler(io.BytesIO(data)).load())
 
 
-def _plain(value: object) -> object:
+def _check_sizes(data: bytes) -> None:
+    """Refuse, before anything is loaded, what makes the unpickler take memory that no pickle of this size needs.
+
+    A place in its memo is an index into a table that grows to it: 5 bytes can ask for 64 GB. Lengths that the pickle
+    has not got are refused by pickletools; on a bytearray that is cut short, Python's unpickler stumbles.
+    """
+    with warnings.catch_warnings(action="ignore"):  # text with odd escapes is not its business
+        for opcode, argument, _ in pickletools.genops(data):
+            if opcode.name in _MEMO and int(str(argument)) > len(data):
+                _refuse(f"place {argument} in a memo")
+
+
+def _plain(value: object, depth: int = 0) -> object:
     """The object with arrays in place of our notes on them; no deeper than CAMs go, or a cycle had no end."""
-    value = _array(value)
+    if depth > _DEEPEST:
+        _refuse("containers in containers")
+    if isinstance(value, _Array):
+        return value.value if isinstance(value.value, np.ndarray | np.generic) else _plain(value.value, depth + 1)
     if isinstance(value, dict):
-        return {_array(key): _array(each) for key, each in value.items()}
-    return value
-
-
-def _array(value: object) -> object:
-    value = value.value if isinstance(value, _Array) else value
-    if isinstance(value, _Piece | type):
+        return {_plain(key, depth + 1): _plain(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(each, depth + 1) for each in value)
+    if not isinstance(value, str | bytes | bytearray | int | float | None):
         _refuse("something that is no array of numbers")
     return value
 
