@@ -5,13 +5,14 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-# An hour each, with make targets of their own; and what they share.
+# An hour each, with make targets of their own, or for a GPU; and what they share.
 NOT_HERE = (
     "ablation.py",
     "background_score.py",
     "confidence.py",
     "confidence_tables.py",
     "generators.py",
+    "gpu.py",
     "sweeps.py",
     "train_segmenter.py",
     "pipeline_world.py",

@@ -44,7 +44,8 @@ def photos(world, tmp_path):
 
 def make(photos, *arguments):
     options = f"OPTIONS=--weights {model_dir()} --size 64"
-    return shell("make", "-f", PIPELINE / "Makefile", "-j3", "FORMATS=coco voc", options, *arguments, cwd=photos.parent)
+    command = ("make", "-f", PIPELINE / "Makefile", "--no-print-directory", "-j3", "FORMATS=coco voc", options)
+    return shell(*command, *arguments, cwd=photos.parent)
 
 
 def test_make_goes_from_a_folder_to_all_exports_and_then_has_nothing_to_do(photos):
