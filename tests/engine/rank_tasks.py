@@ -63,7 +63,12 @@ def mapped_images(broken=BROKEN):
 
 def make_weaktr(engine):
     torch.manual_seed(1)
-    return WeakTrGenerator(engine, WeakTr(8, 12, 2, 2, 64, len(NAMES), 2, "max", 0.0))
+    network = WeakTr(8, 12, 2, 2, 64, len(NAMES), 2, "max", 0.0)
+    with torch.no_grad():  # a fresh ViT attends evenly, and its maps are so flat that gradients are all rounding
+        for name, parameter in network.named_parameters():
+            if "vit" not in name or any(part in name for part in ("qkv", "reg_token", "pos_embed")):
+                parameter.copy_(torch.randn(parameter.shape))
+    return WeakTrGenerator(engine, network)
 
 
 def objectives(engine):
@@ -85,9 +90,9 @@ def objectives(engine):
 
 
 def gradients_of(engine, ranks, batch_size):
-    """Gradients and terms of the first step of every objective; micro-batches of 2, drop path."""
+    """Gradients and terms of the first step of every objective; micro-batches of 3, drop path."""
     found = {}
-    settings = replace(SETTINGS, batch_size=batch_size, micro_batch=2, drop_path=0.5, rand_augment="", erasing=0.0)
+    settings = replace(SETTINGS, batch_size=batch_size, micro_batch=3, drop_path=0.5, rand_augment="", erasing=0.0)
     for name, (generator, objective, images, chosen) in objectives(engine).items():
         training = Training(generator, objective, settings, 1.0, ranks)
         training._optimiser.step = lambda: None
