@@ -13,7 +13,7 @@ two shards have a line on the same item.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -98,15 +98,23 @@ class Manifest:
         overwrite: Forget what an earlier run did; a shard forgets it for itself alone.
         shard: The shard that this process does; others may be at work beside it. It holds up those that begin until
             `let_others_begin`. None: the whole run.
+        only: Ids of the items that this process may ask for: entries of others are not kept. None: all.
 
     Attributes:
-        entries: The last entry of each item, by id, of other shards too.
+        entries: The last entry of each item, by id, by whatever shard.
 
     Raises:
         ArtifactError: Another run, or the same shard, is writing here, or a line other than a torn last one is damaged.
     """
 
-    def __init__(self, folder: RunFolder, *, overwrite: bool = False, shard: Shard | None = None) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        *,
+        overwrite: bool = False,
+        shard: Shard | None = None,
+        only: Container[str] | None = None,
+    ) -> None:
         self._folder = folder
         self._locks = RunLocks(folder, shard)
         try:
@@ -115,8 +123,8 @@ class Manifest:
                 remove_shard_locks(folder, shard)
             own = folder.manifest_of(shard)
             # A torn last line is cut off, or the next line would be glued to it.
-            whole = 0 if overwrite else len(_whole_lines(own))
-            self.entries = {} if overwrite else read_entries(folder)
+            whole = 0 if overwrite else sum(map(len, _whole_lines(own)))
+            self.entries = {} if overwrite else read_entries(folder, only)
             self._handle = own.open("ab", buffering=0)
             self._handle.truncate(whole)
             if shard is None:
@@ -193,11 +201,12 @@ class Manifest:
         self.entries[entry.id] = entry
 
 
-def read_entries(folder: RunFolder) -> dict[str, ManifestEntry]:
+def read_entries(folder: RunFolder, only: Container[str] | None = None) -> dict[str, ManifestEntry]:
     """What is known of a run's items, whether it was cut into shards or not.
 
     Args:
         folder: The run; where it has no manifest, nothing is known.
+        only: Ids of the items that are wanted; None: all. An entry takes about a kilobyte.
 
     Returns:
         The last entry of each item, by id.
@@ -205,17 +214,18 @@ def read_entries(folder: RunFolder) -> dict[str, ManifestEntry]:
     Raises:
         ArtifactError: A line is damaged.
     """
-    entries = read_manifest(folder.manifest)
+    entries = read_manifest(folder.manifest, only)
     for path in folder.shard_manifests:
-        entries |= read_manifest(path)
+        entries |= read_manifest(path, only)
     return entries
 
 
-def read_manifest(path: Path) -> dict[str, ManifestEntry]:
+def read_manifest(path: Path, only: Container[str] | None = None) -> dict[str, ManifestEntry]:
     """Read a manifest; the later of two lines on an item wins, a torn last line is left out.
 
     Args:
         path: `manifest.jsonl`; a missing one is empty.
+        only: Ids of the items that are wanted; None: all.
 
     Returns:
         The last entry of each item, by id.
@@ -223,15 +233,16 @@ def read_manifest(path: Path) -> dict[str, ManifestEntry]:
     Raises:
         ArtifactError: A line is damaged.
     """
-    entries: dict[str, ManifestEntry] = {}
-    for number, line in enumerate(_whole_lines(path).splitlines(), 1):
+    return {entry.id: entry for entry in _each_entry(path) if only is None or entry.id in only}
+
+
+def _each_entry(path: Path) -> Iterator[ManifestEntry]:
+    for number, line in enumerate(_whole_lines(path), 1):
         try:
-            entry = _parse(json.loads(line))
+            yield _parse(json.loads(line))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             msg = f"{path}:{number}: damaged line ({error}); delete the line to redo its item, or use --overwrite"
             raise ArtifactError(msg) from None
-        entries[entry.id] = entry
-    return entries
 
 
 def _take_in_shards(folder: RunFolder, *, forget: bool) -> None:
@@ -242,16 +253,20 @@ def _take_in_shards(folder: RunFolder, *, forget: bool) -> None:
     shards = folder.shard_manifests
     if shards and not forget:
         for path in (folder.manifest, *shards):
-            read_manifest(path)  # refuses damaged lines while it is still known whose they are
+            for _ in _each_entry(path):  # refuses damaged lines while it is still known whose they are
+                pass
         with open_atomic(folder.manifest) as handle:
-            handle.writelines(_whole_lines(path) for path in (folder.manifest, *shards))
+            for path in (folder.manifest, *shards):
+                handle.writelines(_whole_lines(path))
     for path in shards:
         path.unlink()
 
 
-def _whole_lines(path: Path) -> bytes:
-    data = path.read_bytes() if path.exists() else b""
-    return data[: data.rfind(b"\n") + 1]
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """Its lines, without a torn last one; none where there is no file."""
+    if path.exists():
+        with path.open("rb") as handle:
+            yield from (line for line in handle if line.endswith(b"\n"))
 
 
 def _parse(values: dict[str, Any]) -> ManifestEntry:

@@ -85,7 +85,7 @@ def apply_crf(
     if shard is not None:
         record["shards"] = shard_record(shard, items)
         items = items[shard.part]
-    with Manifest(run, overwrite=overwrite, shard=shard) as manifest:
+    with Manifest(run, overwrite=overwrite, shard=shard, only=set(items)) as manifest:
         _begin(run, record, overwrite=overwrite, is_alone=manifest.is_alone)
         manifest.let_others_begin()
         ledger = Ledger(run, manifest, len(items), progress or tqdm_progress("crf"))

@@ -101,7 +101,10 @@ def make_cams(
     if shard is not None:
         record["shards"] = shard_record(shard, (sample.id for sample in samples))
     batches, unreadable = plan_batches(samples, settings, engine.patch_size)
-    with Manifest(run, overwrite=overwrite, shard=shard) as manifest:
+    part = slice(None) if shard is None else shard.part
+    batches, skipped, unreadable = batches[part], skipped[part], unreadable[part]
+    own = {sample.id for batch in batches for sample in batch} | {item for item, _ in (*skipped, *unreadable)}
+    with Manifest(run, overwrite=overwrite, shard=shard, only=own) as manifest:
         if background is not None:
             chooser = ScoreChooser(background, generator, class_set, samples, max_pixels)
             previous = None if overwrite and manifest.is_alone else read_run_record(out)
@@ -110,9 +113,7 @@ def make_cams(
         output = CamOutput(run, settings, overlays, mask_mode, max_pixels)
         begin_run(output.run, record, overwrite=overwrite, is_alone=manifest.is_alone, note=note)
         manifest.let_others_begin()
-        part = slice(None) if shard is None else shard.part
-        batches, skipped, unreadable = batches[part], skipped[part], unreadable[part]
-        ledger = Ledger(run, manifest, sum(map(len, batches)) + len(skipped) + len(unreadable), progress)
+        ledger = Ledger(run, manifest, len(own), progress)
         for sample_id, reason in skipped:
             output.remove_cam(sample_id)
             ledger.skip(sample_id, reason)

@@ -359,3 +359,21 @@ def test_overwriting_forgets_all_in_a_run_and_its_own_in_a_shard(run):
     with Manifest(run, overwrite=True) as manifest:
         assert manifest.entries == {}
     assert read_entries(run) == {}
+
+
+def test_entries_of_others_are_not_kept_where_they_are_not_asked_for(run):
+    with shard_of(run, FIRST) as first, shard_of(run, SECOND) as second:
+        for name in ("a", "c"):
+            first.append(entry_of(name))
+        second.append(entry_of("b"))
+    assert set(read_entries(run, {"a", "b", "x"})) == {"a", "b"}
+    with Manifest(run, only={"b"}) as manifest:
+        assert set(manifest.entries) == {"b"}
+        manifest.append(entry_of("b", "new"))
+    assert {name: entry.key for name, entry in read_entries(run).items()} == {"a": "k", "b": "new", "c": "k"}
+
+
+def test_a_damaged_line_is_named_even_where_its_item_is_not_asked_for(run):
+    write_lines(run, line_of("a"), "{]", line_of("b"))
+    with pytest.raises(ArtifactError, match=r"manifest\.jsonl:2: damaged line"):
+        read_entries(run, {"b"})
