@@ -239,7 +239,7 @@ def test_another_process_s_end_is_said_without_the_network_s_words(monkeypatch):
     monkeypatch.setattr(data_parallel.time, "sleep", waited.append)
 
     def broken(*args, **kwargs):
-        msg = "Connection closed by peer\nin gloo/transport"
+        msg = "Connection closed by peer. This is typical\nin gloo/transport"
         raise RuntimeError(msg)
 
     for name in ("all_gather_object", "broadcast_object_list", "all_reduce"):
