@@ -192,7 +192,7 @@ def _join(rank: int, size: int, device: torch.device) -> Ranks:
     except (RuntimeError, ValueError) as error:
         address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         msg = (
-            f"process {rank} of {size} did not find the others at {address} ({_first_sentence(error)}): start all of them, "
+            f"process {rank} of {size} did not find the others at {address} ({_reason(error)}): start all of them, "
             "let the machines reach each other, and name the network by GLOO_SOCKET_IFNAME where there are several"
         )
         raise EngineError(msg) from None
@@ -207,7 +207,7 @@ def _among_others() -> Iterator[None]:
     except RuntimeError as error:
         time.sleep(GRACE)
         msg = (
-            f"another process of this training has ended ({_first_sentence(error)}); its own message says why; the same "
+            f"another process of this training has ended ({_reason(error)}); its own message says why; the same "
             "command goes on from the last state, also with another number of processes"
         )
         raise EngineError(msg) from None
@@ -230,5 +230,5 @@ def _number(name: str, default: int | None = None) -> int:
     return int(text)
 
 
-def _first_sentence(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].partition(". ")[0] or type(error).__name__
