@@ -13,7 +13,7 @@ from semples_cli.cli.console import EXIT_ITEMS_FAILED, error_border
 from semples_cli.errors import SettingsError
 
 # Commands whose processes do one thing together.
-TRAININGS = ("train-generator", "learn-prompts", "refine")
+TRAININGS = ("run", "train-generator", "learn-prompts", "refine")
 # Seconds in which torchrun ends this process if the main one has failed too, and has said why.
 GRACE = 5.0
 _DONE = (None, 0, EXIT_ITEMS_FAILED)

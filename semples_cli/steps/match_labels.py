@@ -73,8 +73,8 @@ def match_labels(
     maker, progress = GeneratorCams(engine, generator, class_set, cam_settings, weights.record), begin(MATCHED_CAMS)
     make_masks(
         ranks,
-        lambda: make_cams(
-            samples, class_set, engine, folder, cam_settings,
+        lambda shard: make_cams(
+            samples, class_set, engine, folder, cam_settings, shard=shard,
             generator=maker, overwrite=overwrite, max_pixels=max_pixels, progress=progress, note=note,
         ),
     )  # fmt: skip

@@ -9,7 +9,7 @@ from semples_cli.engine.data_parallel import Ranks
 from semples_cli.errors import SettingsError
 from semples_cli.steps.cam_record import Note
 from semples_cli.steps.progress import Begin, silent
-from semples_cli.types import ClassSet, Progress, RunSummary, Sample
+from semples_cli.types import ClassSet, Progress, RunSummary, Sample, Shard
 
 
 class JointNotes:
@@ -66,18 +66,26 @@ def check_same_on_all(ranks: Ranks, samples: Sequence[Sample], class_set: ClassS
             raise SettingsError(msg)
 
 
-def make_masks(ranks: Ranks, make: Callable[[], RunSummary]) -> RunSummary:
-    """CAMs and masks between or after trainings: the main process makes them, and the others wait for it.
+def make_masks(ranks: Ranks, make: Callable[[Shard | None], RunSummary]) -> RunSummary:
+    """CAMs and masks between or after trainings: every process makes a shard of them.
 
     Args:
         ranks: The processes.
-        make: Makes all of them.
+        make: Makes a shard; None: all of them.
 
     Returns:
-        How it ended, for every process.
+        How all ended together, for every process.
     """
-    # The place to share the images out too: `make_cams(shard=…)` in every process, and the summaries added up.
-    return ranks.from_main(make)
+    if ranks.size == 1:
+        return make(None)
+    made = ranks.gather(make(Shard(ranks.rank + 1, ranks.size)))
+    return RunSummary(
+        sum(each.written for each in made),
+        sum(each.resumed for each in made),
+        tuple(sorted(item for each in made for item in each.skipped)),
+        tuple(sorted(item for each in made for item in each.failed)),
+        max(each.seconds for each in made),
+    )
 
 
 def _begin_silently(part: str) -> Progress:

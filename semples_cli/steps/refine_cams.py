@@ -121,7 +121,7 @@ def refine_cams(
         maker = GeneratorCams(engine, generator, class_set, cam_settings, weights.record)
         return make_masks(
             ranks,
-            lambda: make_cams(
+            lambda shard: make_cams(
                 samples,
                 class_set,
                 engine,
@@ -132,6 +132,7 @@ def refine_cams(
                 command=command,
                 inputs=inputs,
                 skipped=skipped,
+                shard=shard,
                 overlays=overlays,
                 mask_mode=mask_mode,
                 progress=progress,

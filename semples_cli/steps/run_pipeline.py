@@ -1,7 +1,7 @@
 """All of SemPLeS on labelled images: prompts, seeds with them, refinement, CRF; each stage can be gone on with."""
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -13,6 +13,7 @@ from semples_cli.config import MASK_MODES
 from semples_cli.data.image_folder import ImageFile
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.engine.clip import ClipEngine
+from semples_cli.engine.data_parallel import Ranks, join_ranks
 from semples_cli.functional.crf_backends import check_backend
 from semples_cli.steps.apply_crf import apply_crf
 from semples_cli.steps.background_texts import UNLEARNED
@@ -23,8 +24,9 @@ from semples_cli.steps.learn_prompts import INITIAL_NAME, MATCHED_CAMS, learn_pr
 from semples_cli.steps.make_cams import check_cams, make_cams
 from semples_cli.steps.pipeline_settings import PipelineSettings, pipeline_settings
 from semples_cli.steps.progress import Begin, begin_late, tqdm_progress
+from semples_cli.steps.ranks import begin_on_main, make_masks
 from semples_cli.steps.refine_cams import refine_cams
-from semples_cli.types import ClassSet, PromptSet, RunSummary, Sample
+from semples_cli.types import ClassSet, PromptSet, RunSummary, Sample, Shard
 
 DEFAULT_SETTINGS = pipeline_settings()
 
@@ -69,6 +71,7 @@ class _Pipeline:
     max_pixels: int
     begin: Begin
     note: Note | None
+    ranks: Ranks
 
     @property
     def prompts(self) -> PromptSet:
@@ -98,7 +101,8 @@ def run_pipeline(
     Writes `<out>/prompts.safetensors`, the generator's initial and matched weights beside it, and the run folders
     `seeds` (training-free, with the learned prompts), `refined` (the mask generator) and `crf` (the refined masks after
     a dense CRF); `matched` holds the maps that the prompts are learned from. A script that gives no `workers` needs
-    `if __name__ == "__main__":` around the call, as always with processes.
+    `if __name__ == "__main__":` around the call, as always with processes. Under torchrun all its processes call this
+    alike, and train together; the main one does the rest.
 
     Args:
         samples: Images and their classes.
@@ -125,6 +129,7 @@ def run_pipeline(
             belongs to other classes or holds the images, there is no CRF on this machine, the settings do not go with
             the model.
     """
+    ranks = join_ranks(engine.device)
     run = _Pipeline(
         samples,
         class_set,
@@ -139,16 +144,17 @@ def run_pipeline(
         overwrite,
         overlays,
         max_pixels,
-        begin,
+        begin_on_main(ranks, begin),
         note,
+        ranks,
     )
-    _check(run)
-    with closing(lock_run(RunFolder(out).lock)):
+    ranks.from_main(lambda: _check(run))
+    with closing(lock_run(RunFolder(out).lock)) if ranks.is_main else nullcontext():
         return (
             _learn(run),
-            _make_masks(run, SEEDS, _make_seeds),
+            _make_masks(run, SEEDS, lambda run: make_masks(ranks, lambda shard: _make_seeds(run, shard))),
             _make_masks(run, REFINED, _refine),
-            _make_masks(run, CRF, _apply_crf),
+            _make_masks(run, CRF, lambda run: ranks.from_main(lambda: _apply_crf(run))),
         )
 
 
@@ -207,7 +213,7 @@ def _make_masks(run: _Pipeline, name: str, make: Callable[[_Pipeline], RunSummar
     return PipelineStage(name, run.out / name, replace(summary, seconds=perf_counter() - started))
 
 
-def _make_seeds(run: _Pipeline) -> RunSummary:
+def _make_seeds(run: _Pipeline, shard: Shard | None) -> RunSummary:
     maker = choose_maker(run.engine, run.class_set, run.settings.cams, prompts=run.prompts)
     return make_cams(
         run.samples,
@@ -219,6 +225,7 @@ def _make_seeds(run: _Pipeline) -> RunSummary:
         background=run.background,
         inputs=run.inputs,
         skipped=run.skipped,
+        shard=shard,
         overwrite=run.overwrite,
         overlays=run.overlays,
         max_pixels=run.max_pixels,

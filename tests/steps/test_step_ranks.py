@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -11,7 +12,7 @@ from semples_cli.engine.data_parallel import ALONE, Ranks
 from semples_cli.errors import SettingsError
 from semples_cli.steps.progress import silent
 from semples_cli.steps.ranks import JointNotes, begin_on_main, check_same_on_all, make_masks
-from semples_cli.types import ClassSet, RunSummary, Sample
+from semples_cli.types import ClassSet, RunSummary, Sample, Shard
 
 CLASS_SET = ClassSet(("boat", "cat"))
 SAMPLES = [Sample("a", Path("a.jpg"), (1,)), Sample("b", Path("b.jpg"), (1, 2))]
@@ -121,9 +122,17 @@ def test_the_same_elsewhere_on_the_disk_is_the_same():
     check_same_on_all(ALONE, SAMPLES, CLASS_SET, None)
 
 
-def test_masks_are_made_by_the_main_process_and_all_know_how_it_ended():
-    summary, made = RunSummary(1, 0, (), (), 0.0), []
-    make = lambda: made.append(1) or summary  # noqa: E731
-    assert make_masks(Two(), make) is summary
-    assert make_masks(Two(rank=1, other=summary), make) is summary
-    assert made == [1]
+def test_every_process_makes_a_shard_of_the_masks_and_all_know_how_it_ended():
+    first = RunSummary(1, 4, (("s2", "no label"),), (("f", "bad"),), 3.0)
+    second = RunSummary(2, 0, (("s1", "no label"),), (), 5.0)
+    for rank, own, other in ((0, first, second), (1, second, first)):
+        make = Mock(return_value=own)
+        ended = make_masks(Two(rank=rank, other=other), make)
+        make.assert_called_once_with(Shard(rank + 1, 2))
+        assert ended == RunSummary(3, 4, (("s1", "no label"), ("s2", "no label")), (("f", "bad"),), 5.0)
+
+
+def test_one_process_makes_all_masks():
+    summary, shards = RunSummary(1, 0, (), (), 0.0), []
+    assert make_masks(ALONE, lambda shard: shards.append(shard) or summary) is summary
+    assert shards == [None]
