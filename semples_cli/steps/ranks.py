@@ -78,6 +78,7 @@ def make_masks(ranks: Ranks, make: Callable[[Shard | None], RunSummary]) -> RunS
     """
     if ranks.size == 1:
         return make(None)
+    ranks.gather(None)  # no one begins while the main process still holds the folder for the training before
     made = ranks.gather(make(Shard(ranks.rank + 1, ranks.size)))
     return RunSummary(
         sum(each.written for each in made),
