@@ -21,7 +21,7 @@ from semples_cli.engine.training_loop import Training
 from semples_cli.errors import EngineError
 
 FAULTY_STEP = 3
-RANK, LIFE = os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]
+RANK, LIFE = (os.environ.get(name, "0") for name in ("RANK", "TORCHELASTIC_RESTART_COUNT"))
 
 
 def kill():
