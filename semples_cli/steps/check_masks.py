@@ -143,7 +143,8 @@ def _judge_names(source: Path, files: MaskListing, known: MaskKnowledge, found: 
         unsaid = ((key, _reason(key, known)) for key in files.masks)
         found.extend("not-ok", (item for item in unsaid if item[1]))
     for key, entry in known.manifest.items():
-        if entry.status == "ok" and entry.output and not (source / entry.output).is_file():
+        is_gone = known.pictures is not None and key not in known.pictures  # image and mask were taken out together
+        if entry.status == "ok" and entry.output and not is_gone and not (source / entry.output).is_file():
             found.add("no-file", key, entry.output)
 
 

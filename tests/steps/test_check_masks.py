@@ -358,6 +358,14 @@ def test_a_mask_that_the_manifest_promises_is_missed(run):
     assert check.has_errors
 
 
+def test_an_image_that_was_taken_out_with_its_mask_is_missed_by_nobody(run):
+    (run / "masks/a.png").unlink()
+    next((run / "images").glob("a.*")).unlink()
+    check = look(run, known="")
+    assert found(check) == {}
+    assert not check.has_errors
+
+
 def test_a_mask_that_the_manifest_does_not_know_is_found(run):
     with Manifest(RunFolder(run / "masks")) as manifest:
         manifest.append(ManifestEntry("a", "failed", "too dark"))
