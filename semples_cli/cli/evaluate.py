@@ -1,9 +1,11 @@
 """`semples evaluate`: masks or CAMs against ground truth; a table, a JSON document, a report folder with a page."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -29,11 +31,13 @@ from semples_cli.cli.console import (
     say,
 )
 from semples_cli.cli.report import GalleryOption, ImagesOption, progress_bars
+from semples_cli.cli.shards import read_shard
 from semples_cli.errors import SettingsError
-from semples_cli.types import Report
+from semples_cli.types import Report, Shard
 
 if TYPE_CHECKING:
     from semples_cli.steps.cam_reader import CamForm
+    from semples_cli.steps.count_pixels import Comparison
 
 COLUMNS = {"iou": "IoU", "precision": "precision", "recall": "recall", "fp_rate": "FP", "fn_rate": "FN"}
 
@@ -64,81 +68,139 @@ def evaluate_cli(
         typer.Option(help="With --cams: report at this score. By default at the best by the ground truth."),
     ] = None,
     split_list: Annotated[Path | None, typer.Option(help="Text file, one id a line: count only these.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads; without it, one for each core, at most 4. More processes: --shard.")
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Count only part i of n, as i/n; other processes count the others for the same --out. The one that "
+            "ends last writes the report."
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="With --shard: count again, and remove counts of something else.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document, shares of 1, and no table.")] = False,
 ) -> None:
     """Score masks against ground truth: IoU, precision, recall, FP and FN rates over the dataset.
 
     Example: semples evaluate masks/ ground_truth/ --classes classes.txt --out report/
     """
-    from semples_cli.artifacts.report_files import report_as_dict, write_report
-    from semples_cli.steps.evaluate_masks import evaluate_cams, evaluate_masks
-    from semples_cli.steps.report_stages import score_images
+    from semples_cli.steps.evaluate_masks import compare_cams, compare_masks
 
     if background_score is not None and not cams:
         msg = "--background-score cuts CAMs, but masks are cut already: add --cams, or leave it out"
         raise SettingsError(msg)
+    part = _read_shard(shard, out, overwrite=overwrite)
     form = cam_form(cams_format, cams_numbering, cams_map, unread=None if cams else "masks are evaluated; add --cams")
-    class_set, image_scores = read_classes(classes), dict[str, float]()
-    with progress_bar("evaluate") as progress:
-        if cams:
-            report = evaluate_cams(
-                masks,
-                ground_truth,
-                class_set,
-                cams_form=form,
-                background_score=background_score,
-                split_list=split_list,
-                progress=progress,
-                note=say,
-            )
-        else:
-            report = evaluate_masks(
-                masks,
-                ground_truth,
-                class_set,
-                split_list=split_list,
-                progress=progress,
-                note=say,
-                observe=None if out is None else score_images(image_scores),
-            )
-    if out is not None:
-        say(f"report written to {write_report(out, report)}")
-        made_of = (masks, ground_truth, split_list, images)
-        _write_page(out, report, made_of, gallery, form if cams else None, image_scores)
-    if json:
-        print_json(report_as_dict(report))
-    else:
-        print_table(_table(report))
-    _end(report, "CAM" if cams else "mask")
-
-
-def _write_page(
-    out: Path,
-    report: Report,
-    made_of: tuple[Path, Path, Path | None, Path | None],
-    gallery: int,
-    cams_form: "CamForm | None",
-    image_scores: dict[str, float],
-) -> None:
-    """Draw report.html, beside the report.json that it agrees with."""
-    from semples_cli.steps.make_report import PAGE_NAME, make_evaluation_page
-
-    masks, ground_truth, split_list, images = made_of
-    with progress_bars() as begin:
-        made = make_evaluation_page(
+    class_set = read_classes(classes)
+    if cams:
+        comparison = compare_cams(
             masks,
-            out / PAGE_NAME,
-            report,
             ground_truth,
-            image_scores=image_scores,
-            cams_form=cams_form,
+            class_set,
+            cams_form=form,
+            background_score=background_score,
             split_list=split_list,
-            images=images,
-            gallery=gallery,
-            begin=begin,
             note=say,
         )
-    say(f"page written to {made.path}")
+    else:
+        comparison = compare_masks(masks, ground_truth, class_set, split_list=split_list, note=say)
+    page = _Page(masks, ground_truth, split_list, images, gallery, form if cams else None)
+    report: Report | None
+    if out is None or part is None:
+        report, document = _evaluate(comparison, out, page, workers)
+    else:
+        report, document = _evaluate_shard(comparison, part, out, page, workers, overwrite=overwrite)
+    if json:
+        print_json(document)
+    elif report is not None:
+        print_table(_table(report))
+    if report is not None:
+        _end(report, "CAM" if cams else "mask")
+
+
+def _read_shard(text: str | None, out: Path | None, *, overwrite: bool) -> Shard | None:
+    shard = read_shard(text)
+    if shard is not None and out is None:
+        msg = f"--shard {shard}: the counts of all shards meet in the folder of the report; add --out FOLDER"
+        raise SettingsError(msg)
+    if shard is None and overwrite:
+        msg = "--overwrite is about counts of shards, a report is always written anew: add --shard, or leave it out"
+        raise SettingsError(msg)
+    return shard
+
+
+@dataclass(frozen=True)
+class _Page:
+    """What report.html is drawn from, beside the report."""
+
+    masks: Path
+    ground_truth: Path
+    split_list: Path | None
+    images: Path | None
+    gallery: int
+    cams_form: "CamForm | None"
+
+    def write(self, out: Path, report: Report, image_scores: Mapping[str, float]) -> None:
+        """Write report.json, and draw the page beside it, which agrees with it."""
+        from semples_cli.artifacts.report_files import write_report
+        from semples_cli.steps.make_report import PAGE_NAME, make_evaluation_page
+
+        say(f"report written to {write_report(out, report)}")
+        with progress_bars() as begin:
+            made = make_evaluation_page(
+                self.masks,
+                out / PAGE_NAME,
+                report,
+                self.ground_truth,
+                image_scores=image_scores,
+                cams_form=self.cams_form,
+                split_list=self.split_list,
+                images=self.images,
+                gallery=self.gallery,
+                begin=begin,
+                note=say,
+            )
+        say(f"page written to {made.path}")
+
+
+def _evaluate(
+    comparison: "Comparison", out: Path | None, page: _Page, workers: int | None
+) -> tuple[Report, dict[str, Any]]:
+    """The report and its document, from this process alone."""
+    from semples_cli.artifacts.report_files import report_as_dict
+    from semples_cli.steps.evaluate_masks import report_of
+    from semples_cli.steps.report_stages import score_images
+
+    scores: dict[str, float] = {}
+    observe = score_images(scores) if out is not None and comparison.cams is None else None
+    with progress_bar("evaluate") as progress:
+        report = report_of(comparison.count(progress=progress, workers=workers, observe=observe))
+    if out is not None:
+        page.write(out, report, scores)
+    return report, report_as_dict(report)
+
+
+def _evaluate_shard(
+    comparison: "Comparison", shard: Shard, out: Path, page: _Page, workers: int | None, *, overwrite: bool
+) -> tuple[Report | None, dict[str, Any]]:
+    """The same from all shards, if this is the last one to end; else no report, and who is missing."""
+    from semples_cli.artifacts.report_files import report_as_dict
+    from semples_cli.steps.evaluate_shards import count_shard, shards_report
+
+    with progress_bar("evaluate") as progress:
+        counted = count_shard(comparison, shard, out, workers=workers, overwrite=overwrite, progress=progress)
+    with shards_report(comparison, shard.count, out) as found:
+        if found.report is None:
+            missing = [str(each) for each in found.missing_shards]
+            shown = ", ".join(missing[:MOST_LISTED]) + (", …" if len(missing) > MOST_LISTED else "")
+            say(f"shard {shard}: {counted} images counted; the report is written when these are too: {shown}")
+            return None, {"complete": False, "shard": str(shard), "num_images": counted, "missing_shards": missing}
+        say(f"shard {shard}: {counted} images counted, and with them all {shard.count} shards")
+        page.write(out, found.report, found.image_scores)
+        return found.report, {"complete": True, **report_as_dict(found.report)}
 
 
 def _table(report: Report) -> Table:

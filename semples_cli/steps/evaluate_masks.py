@@ -1,24 +1,19 @@
 """The step behind `semples evaluate`: masks or CAMs against ground truth, counted over the whole dataset."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from semples_cli.artifacts.mask_png import find_masks, read_mask
+from semples_cli.artifacts.count_files import PixelCounts
+from semples_cli.artifacts.mask_png import find_masks
 from semples_cli.artifacts.run_folder import HIDDEN, read_class_set
-from semples_cli.data.images import read_image_size
 from semples_cli.errors import SettingsError
 from semples_cli.functional.background_curve import BackgroundCurve
-from semples_cli.functional.masks import resize_scores, seed_mask
-from semples_cli.functional.metrics import confusion_counts, dataset_scores
+from semples_cli.functional.metrics import dataset_scores
 from semples_cli.steps.cam_reader import ANY_FORM, PNG, CamForm
 from semples_cli.steps.cam_source import CamSource, open_cams
-from semples_cli.steps.ground_truth import VOC_FOLDERS, Matched, Note, match_ground_truth
+from semples_cli.steps.count_pixels import Comparison
+from semples_cli.steps.count_pixels import Observe as Observe  # part of the signatures here
+from semples_cli.steps.ground_truth import VOC_FOLDERS, Note, match_ground_truth
 from semples_cli.types import BACKGROUND, ClassSet, IndexArray, Progress, Report
-
-# Called as (id, confusion counts) after each image; what a report needs to know of single images.
-Observe = Callable[[str, IndexArray], None]
 
 
 def evaluate_masks(
@@ -30,6 +25,7 @@ def evaluate_masks(
     progress: Progress | None = None,
     note: Note | None = None,
     observe: Observe | None = None,
+    workers: int | None = None,
 ) -> Report:
     """Score mask PNGs against ground truth of the same ids.
 
@@ -42,6 +38,7 @@ def evaluate_masks(
         progress: Called as (done, total); a tqdm bar by default.
         note: Called with a sentence on masks that have no ground truth.
         observe: Called with the counts of each image.
+        workers: Threads; None: one for each core, at most 4; 1 stays in this thread.
 
     Returns:
         The report; `missing` lists the ids that have ground truth but no mask and are left out of the counts.
@@ -51,18 +48,8 @@ def evaluate_masks(
         ArtifactError: A mask is damaged or not of class indices.
         SettingsError: The masks' folder does not say its classes and none are given.
     """
-    matched = match_ground_truth(find_masks(masks), "mask", ground_truth, split_list, note)
-    names = _class_names(masks, class_set)
-    confusion = _no_counts(names)
-    for pair in matched.each(progress):
-        predicted = read_mask(pair.path)
-        target = pair.read_target(predicted.shape)
-        with pair.named_in_errors():
-            counts = confusion_counts(target, predicted, len(names))
-        confusion += counts
-        if observe is not None:
-            observe(pair.sample_id, counts)
-    return _report(names, confusion, matched)
+    comparison = compare_masks(masks, ground_truth, class_set, split_list=split_list, note=note)
+    return report_of(comparison.count(progress=progress, workers=workers, observe=observe))
 
 
 def evaluate_cams(
@@ -76,6 +63,7 @@ def evaluate_cams(
     progress: Progress | None = None,
     note: Note | None = None,
     observe: Observe | None = None,
+    workers: int | None = None,
 ) -> Report:
     """Score CAMs at every background score from 0.00 to 1.00 in one pass over the pixels.
 
@@ -90,6 +78,7 @@ def evaluate_cams(
         progress: Called as (done, total); a tqdm bar by default.
         note: Called with a sentence on CAMs that have no ground truth, and on those of another project.
         observe: Called with the counts of each image at `background_score`, and not at all without one.
+        workers: As in `evaluate_masks`.
 
     Returns:
         The report at that background score, with the curve.
@@ -99,29 +88,61 @@ def evaluate_cams(
         ArtifactError: A CAM is damaged.
         SettingsError: A background score outside [0, 1], no classes known, or `cams_form` does not fit.
     """
+    comparison = compare_cams(
+        cams,
+        ground_truth,
+        class_set,
+        cams_form=cams_form,
+        background_score=background_score,
+        split_list=split_list,
+        note=note,
+    )
+    return report_of(comparison.count(progress=progress, workers=workers, observe=observe))
+
+
+def compare_masks(
+    masks: Path,
+    ground_truth: Path,
+    class_set: ClassSet | None = None,
+    *,
+    split_list: Path | None = None,
+    note: Note | None = None,
+) -> Comparison:
+    """What `evaluate_masks` compares; arguments and errors as there."""
+    matched = match_ground_truth(find_masks(masks), "mask", ground_truth, split_list, note)
+    return Comparison(_class_names(masks, class_set), matched)
+
+
+def compare_cams(
+    cams: Path,
+    ground_truth: Path,
+    class_set: ClassSet | None = None,
+    *,
+    cams_form: CamForm = ANY_FORM,
+    background_score: float | None = None,
+    split_list: Path | None = None,
+    note: Note | None = None,
+) -> Comparison:
+    """What `evaluate_cams` compares; arguments and errors as there."""
     if background_score is not None and not 0 <= background_score <= 1:
         msg = f"background score {background_score}: it lies in [0, 1]"
         raise SettingsError(msg)
     source = _open(cams, ground_truth, class_set, cams_form, note)
     matched = match_ground_truth(source.paths, "CAM", ground_truth, split_list, note)
-    names = _class_names(cams, class_set)
-    curve, given = BackgroundCurve(len(names)), _no_counts(names)
-    for pair in matched.each(progress):
-        cam = source.read(pair.sample_id, read_image_size(pair.target_path) if source.is_foreign else None)
-        target = pair.read_target(cam.image_size)
-        scores = resize_scores(cam.scores, cam.image_size)
-        with pair.named_in_errors():
-            curve.update(target, scores, cam.class_indices)
-            if background_score is not None:
-                counts = confusion_counts(target, seed_mask(scores, cam.class_indices, background_score), len(names))
-                given += counts
-                if observe is not None:
-                    observe(pair.sample_id, counts)
+    return Comparison(_class_names(cams, class_set), matched, source, background_score, note)
+
+
+def report_of(counts: PixelCounts) -> Report:
+    """The second phase: what the counts say, be they of one process or added up from shards."""
+    if not len(counts.thresholds):
+        return _report(counts, counts.confusion)
+    curve = BackgroundCurve(len(counts.class_names), counts.thresholds)
+    curve.counts += counts.curve
     points = tuple(zip(curve.thresholds.tolist(), curve.miou().tolist(), strict=True))
-    if background_score is not None:
-        return _report(names, given, matched, background_score, points)
+    if counts.background_score is not None:
+        return _report(counts, counts.confusion, counts.background_score, points)
     best = curve.best()
-    return _report(names, curve.confusion(best), matched, points[best][0], points)
+    return _report(counts, curve.confusion(best), points[best][0], points)
 
 
 def _open(cams: Path, ground_truth: Path, class_set: ClassSet | None, form: CamForm, note: Note | None) -> CamSource:
@@ -143,23 +164,18 @@ def _class_names(folder: Path, class_set: ClassSet | None) -> tuple[str, ...]:
     return (BACKGROUND, *class_set.names)
 
 
-def _no_counts(names: tuple[str, ...]) -> IndexArray:
-    return np.zeros((len(names), len(names) + 1), np.int64)
-
-
 def _report(
-    names: tuple[str, ...],
+    counts: PixelCounts,
     confusion: IndexArray,
-    matched: Matched,
     background_score: float | None = None,
     curve: tuple[tuple[float, float], ...] = (),
 ) -> Report:
     return Report(
-        class_names=names,
+        class_names=counts.class_names,
         **dataset_scores(confusion)._asdict(),
         confusion=confusion,
-        num_images=len(matched.pairs),
-        missing=matched.missing,
+        num_images=counts.num_images,
+        missing=counts.missing,
         background_score=background_score,
         curve=curve,
     )

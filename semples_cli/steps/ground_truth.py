@@ -7,8 +7,7 @@ from pathlib import Path
 
 from semples_cli.artifacts.mask_png import find_masks, read_mask
 from semples_cli.errors import ArtifactError, DataError
-from semples_cli.steps.progress import tqdm_progress
-from semples_cli.types import MaskArray, Progress
+from semples_cli.types import MaskArray, Shard
 
 VOC_FOLDERS = ("SegmentationClassAug", "SegmentationClass")
 
@@ -65,19 +64,16 @@ class Matched:
     """What can be compared, and what cannot.
 
     Attributes:
-        pairs: Images with both sides, sorted by id; at least one.
+        pairs: Images with both sides, sorted by id; at least one, but for a part.
         missing: Sorted ids that have ground truth, but nothing predicted.
     """
 
     pairs: tuple[Pair, ...]
     missing: tuple[str, ...]
 
-    def each(self, progress: Progress | None) -> Iterator[Pair]:
-        """Each pair; progress (a tqdm bar by default) is called when the caller is done with it."""
-        progress = progress or tqdm_progress("evaluate")
-        for done, pair in enumerate(self.pairs, start=1):
-            yield pair
-            progress(done, len(self.pairs))
+    def part(self, shard: Shard) -> "Matched":
+        """What a shard counts, and what it says is missing; both may be nothing."""
+        return Matched(self.pairs[shard.part], self.missing[shard.part])
 
 
 def match_ground_truth(

@@ -189,6 +189,10 @@ def test_masks_without_ground_truth_are_said(world):
         ("masks ground_truth --cams --background-score 1.4", 2, "background score 1.4: it lies in [0, 1]"),
         ("ground_truth ground_truth", 2, "add --classes classes.txt"),
         ("masks", 2, "ground_truth"),
+        ("masks ground_truth --workers 0", 2, "0 workers: 1 or more"),
+        ("masks ground_truth --shard 1/2", 2, "--shard 1/2: the counts of all shards meet in the folder of the report"),
+        ("masks ground_truth --shard 3/2 --out report", 2, "shards are numbered from 1, such as 1/2"),
+        ("masks ground_truth --out report --overwrite", 2, "--overwrite is about counts of shards"),
     ],
 )
 def test_errors_in_one_line_without_a_traceback(world, line, code, message):
@@ -206,6 +210,74 @@ def test_a_size_mismatch_writes_no_report(world):
     assert "4 x 2" in result.stderr
     assert "2 x 4" in result.stderr
     assert not (world / "report").exists()
+
+
+# Shards
+
+
+@pytest.fixture
+def five(world):
+    """Five images, and a ground truth without a mask."""
+    for number in range(2, 7):
+        write_mask(world / f"ground_truth/b/{number}.png", TRUTH)
+        scores = np.full((1, 2, 4), number / 10, np.float32)
+        write_cam(world / "masks/.semples/cams", Cam(f"b/{number}", np.array([1]), scores, (2, 4)), {})
+        if number < 6:
+            write_mask(world / f"masks/b/{number}.png", np.roll(GUESS, number, 1))
+    return world
+
+
+@pytest.mark.parametrize("options", ["", "--cams", "--cams --background-score 0.3"])
+def test_shards_write_the_report_and_the_page_of_one_process(five, options):
+    whole = run(f"masks ground_truth --out whole --json {options}")
+    done = [run(f"masks ground_truth --out report --json --shard {i}/3 {options}") for i in (2, 1, 3)]
+    assert [each.exit_code for each in done] == [0, 0, whole.exit_code]
+    waiting = [json.loads(each.stdout) for each in done[:2]]
+    assert [(each["complete"], each["shard"], each["missing_shards"]) for each in waiting] == [
+        (False, "2/3", ["1/3", "3/3"]),
+        (False, "1/3", ["3/3"]),
+    ]
+    assert json.loads(done[2].stdout) == {"complete": True, **json.loads(whole.stdout)}
+    assert "and with them all 3 shards" in done[2].stderr
+    files = {path.name: path.read_bytes() for path in (five / "whole").iterdir() if path.is_file()}
+    assert {name: (five / "report" / name).read_bytes() for name in files} == files
+    assert "report.html" in files
+
+
+def test_a_shard_before_the_last_prints_no_table_and_says_who_is_missing(five):
+    done = run("masks ground_truth --out report --shard 1/4")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "shard 1/4: 2 images counted; the report is written when these are too: 2/4, 3/4, 4/4" in done.stderr
+    assert not (five / "report/report.json").exists()
+    many = run("masks ground_truth --out report --shard 1/40")
+    assert many.stderr.rstrip().endswith("20/40, 21/40, …")
+
+
+def test_the_last_shard_prints_the_table_and_ends_as_one_process_does(five):
+    run("masks ground_truth --out report --shard 1/2")
+    done = run("masks ground_truth --out report --shard 2/2")
+    whole = run("masks ground_truth")
+    assert (done.exit_code, done.stdout) == (whole.exit_code, whole.stdout) == (3, whole.stdout)
+    assert "missing: b/6: ground truth without a mask, not counted" in done.stderr
+
+
+def test_shards_of_something_else_need_overwrite(five):
+    run("masks ground_truth --out report --shard 1/2")
+    line = "masks ground_truth --out report --shard 2/2 --cams --json"
+    refused = run(line)
+    assert refused.exit_code == 2
+    assert "report/.semples/counts-1of2.npz counts other masks" in refused.stderr
+    assert json.loads(run(f"{line} --overwrite").stdout)["missing_shards"] == ["1/2"]
+
+
+def test_no_torch_is_imported_by_a_shard(world):
+    code = (
+        "import sys; from semples_cli.cli.app import app; "
+        "app(['evaluate', 'masks', 'ground_truth', '--out', 'r', '--shard', '1/1'], standalone_mode=False); "
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=world)
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 def test_no_torch_is_imported(world):

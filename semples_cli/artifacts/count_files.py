@@ -1,0 +1,186 @@
+"""What the shards of an evaluation counted: one small `counts-<i>of<n>.npz` each, no pickle; added up by the last one.
+
+Everything in the folder is read and written behind one lock of the operating system, so that two shards that end at
+once see one another. On a cluster the folder must lie on a file system whose locks reach all machines.
+"""
+
+import json
+import time
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from semples_cli.artifacts.atomic import open_atomic
+from semples_cli.artifacts.run_folder import HIDDEN
+from semples_cli.artifacts.run_lock import try_lock
+from semples_cli.artifacts.run_locks import PAUSE
+from semples_cli.errors import ArtifactError
+from semples_cli.types import IndexArray, Shard
+
+FORMAT_VERSION = 1
+
+_DAMAGE = (OSError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+_FACTS = ("fingerprint", "class_names", "num_images", "missing", "background_score", "image_ids")
+_CURE = "run that shard again with --overwrite"
+
+
+@dataclass(frozen=True)
+class PixelCounts:
+    """What a report is made from, of all images or of a part of them; C = 1 + F classes, S background scores.
+
+    Attributes:
+        class_names: C names, 'background' first.
+        confusion: (C, C + 1) int64 as `metrics.confusion_counts` gives them, of masks, or of CAMs cut at
+            `background_score`; zeros where CAMs are cut nowhere.
+        num_images: Images counted.
+        missing: Sorted ids with ground truth, but nothing predicted.
+        background_score: What CAMs are cut at; None: at the best, or masks are counted.
+        thresholds: (S,) float64, the background scores of the curve; S = 0 where masks are counted.
+        curve: (C, C, S + 1) int64 as `BackgroundCurve.counts`; zeros where masks are counted.
+        image_scores: `image_score` of each image, where a page is drawn from them.
+    """
+
+    class_names: tuple[str, ...]
+    confusion: IndexArray
+    num_images: int
+    missing: tuple[str, ...]
+    background_score: float | None
+    thresholds: npt.NDArray[np.float64]
+    curve: IndexArray
+    image_scores: Mapping[str, float] = field(default_factory=dict)
+
+
+def counts_path(folder: Path, shard: Shard) -> Path:
+    """Where a shard's counts lie in the folder of the report."""
+    return folder / HIDDEN / f"counts-{shard.index}of{shard.count}.npz"
+
+
+def find_counts(folder: Path, num_shards: int) -> list[Path]:
+    """The counts that are there of the shards of an evaluation cut into this many."""
+    return sorted((folder / HIDDEN).glob(f"counts-*of{num_shards}.npz"))
+
+
+@contextmanager
+def counts_locked(folder: Path) -> Iterator[None]:
+    """Be alone with the counts, and with the report, of a folder; wait for others.
+
+    Raises:
+        ArtifactError: Nothing can be written here.
+    """
+    while (handle := try_lock(folder / HIDDEN / "counts.lock")) is None:
+        time.sleep(PAUSE)
+    with handle:
+        yield
+
+
+def write_counts(path: Path, counts: PixelCounts, fingerprint: str) -> None:
+    """Write the counts of a shard, whole or not at all.
+
+    Args:
+        path: From `counts_path`.
+        counts: What it counted.
+        fingerprint: Of what all shards compare together; counts of another one are never added to these.
+    """
+    facts = {
+        "fingerprint": fingerprint,
+        "class_names": counts.class_names,
+        "num_images": counts.num_images,
+        "missing": counts.missing,
+        "background_score": counts.background_score,
+        "image_ids": list(counts.image_scores),
+    }
+    with open_atomic(path) as handle:
+        np.savez_compressed(
+            handle,
+            format_version=np.int64(FORMAT_VERSION),
+            facts=np.frombuffer(json.dumps(facts).encode(), np.uint8),
+            confusion=counts.confusion,
+            thresholds=counts.thresholds,
+            curve=counts.curve,
+            image_scores=np.array(list(counts.image_scores.values()), np.float64),
+        )
+
+
+def read_fingerprint(path: Path) -> str:
+    """The fingerprint of a file of counts.
+
+    Raises:
+        ArtifactError: As `read_counts`.
+    """
+    return str(_read(path, ("facts",))[0]["fingerprint"])
+
+
+def read_counts(path: Path) -> PixelCounts:
+    """Read the counts of a shard.
+
+    Args:
+        path: A file that `write_counts` wrote.
+
+    Raises:
+        ArtifactError: It is missing, damaged, or of a newer semples.
+    """
+    facts, arrays = _read(path, ("facts", "confusion", "thresholds", "curve", "image_scores"))
+    scores = arrays["image_scores"].tolist()
+    num_classes, num_scores = len(facts["class_names"]), len(arrays["thresholds"])
+    fitting = (
+        arrays["confusion"].shape == (num_classes, num_classes + 1)
+        and arrays["curve"].shape == (num_classes, num_classes, num_scores + 1)
+        and len(scores) == len(facts["image_ids"])
+    )
+    if not fitting:
+        msg = f"{path}: its arrays do not go together; {_CURE}"
+        raise ArtifactError(msg)
+    return PixelCounts(
+        class_names=tuple(facts["class_names"]),
+        confusion=arrays["confusion"],
+        num_images=facts["num_images"],
+        missing=tuple(facts["missing"]),
+        background_score=facts["background_score"],
+        thresholds=arrays["thresholds"],
+        curve=arrays["curve"],
+        image_scores=dict(zip(facts["image_ids"], scores, strict=True)),
+    )
+
+
+def merge_counts(parts: Sequence[PixelCounts]) -> PixelCounts:
+    """Add up the counts of all shards: those of one process over all images.
+
+    Args:
+        parts: At least one, all of one fingerprint.
+    """
+    first = parts[0]
+    scores = {sample_id: score for part in parts for sample_id, score in part.image_scores.items()}
+    return PixelCounts(
+        class_names=first.class_names,
+        confusion=np.sum([part.confusion for part in parts], axis=0),
+        num_images=sum(part.num_images for part in parts),
+        missing=tuple(sorted(sample_id for part in parts for sample_id in part.missing)),
+        background_score=first.background_score,
+        thresholds=first.thresholds,
+        curve=np.sum([part.curve for part in parts], axis=0),
+        image_scores=dict(sorted(scores.items())),
+    )
+
+
+def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """The facts, and the arrays of these names."""
+    try:
+        # Opened here, because np.load leaves its own handle open when the archive is damaged.
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
+            version = int(archive["format_version"])
+            if version > FORMAT_VERSION:
+                msg = f"{path}: counts of format {version}, but this semples reads up to {FORMAT_VERSION}; upgrade it"
+                raise ArtifactError(msg)
+            arrays = {name: archive[name] for name in names}
+        facts = json.loads(arrays["facts"].tobytes())
+        return {name: facts[name] for name in _FACTS}, arrays
+    except _DAMAGE as error:
+        msg = f"{path}: not readable counts ({error}); {_CURE}"
+        raise ArtifactError(msg) from None
