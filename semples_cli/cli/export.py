@@ -22,13 +22,15 @@ from semples_cli.cli.export_options import (
     ImagesOption,
     InstancesOption,
     MaskClassesOption,
+    PartOption,
     PolygonsOption,
     ShardSizeOption,
     ToOption,
     refuse_mask_options,
 )
 from semples_cli.cli.options import given
-from semples_cli.types import RunSummary
+from semples_cli.cli.shards import read_shard
+from semples_cli.types import RunSummary, Shard
 
 
 @error_border
@@ -46,6 +48,7 @@ def export_cli(
     image_root_url: ImageRootUrlOption = None,
     shard_size: ShardSizeOption = 200,
     copy_images: CopyImagesOption = False,
+    shard: PartOption = None,
     cams_format: CamsFormatOption = DEFAULT_FORMAT,
     cams_numbering: CamsNumberingOption = None,
     cams_map: CamsMapOption = None,
@@ -75,7 +78,7 @@ def export_cli(
             "copy_images": copy_images,
         }
         chosen = {name: values[name] for name in given(context, *values)}
-        code, document = _export_masks(source, out, to, chosen, images, classes, overwrite)
+        code, document = _export_masks(source, out, to, chosen, images, classes, read_shard(shard), overwrite)
     if as_json:
         print_json(document)
     raise typer.Exit(code)
@@ -99,6 +102,7 @@ def _export_masks(
     chosen: Mapping[str, Any],
     images: Path | None,
     classes: str | None,
+    shard: Shard | None,
     overwrite: bool,
 ) -> tuple[int, dict[str, Any]]:
     from semples_cli.artifacts.export.protocol import ExportSettings
@@ -114,6 +118,7 @@ def _export_masks(
             settings,
             images=images,
             class_set=class_set,
+            shard=shard,
             overwrite=overwrite,
             progress=progress,
             note=say,
@@ -123,7 +128,8 @@ def _export_masks(
         say(f"{to}: {export.files[0]}")
     skipped = [{"id": item, "reason": reason} for item, reason in export.summary.skipped]
     files = [str(path) for path in export.files]
-    return code, {**summary_json(export.summary, out, to), "skipped": skipped, "files": files}
+    part = {} if shard is None else {"shard": str(shard)}
+    return code, {**summary_json(export.summary, out, to), **part, "skipped": skipped, "files": files}
 
 
 def summary_json(summary: RunSummary, out: Path, to: str) -> dict[str, Any]:

@@ -55,8 +55,17 @@ CopyImagesOption = Annotated[
         rich_help_panel=MASKS_PANEL,
     ),
 ]
+PartOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        help="Export only part i of n, as i/n: an export of its own in OUT/shard-<i>of<n>, since an index cannot be "
+        "written by several processes.",
+        rich_help_panel=MASKS_PANEL,
+    ),
+]
 
-_OF_MASKS = ("images", "classes", "instances", "polygons", "image_root_url", "shard_size", "copy_images")
+_OF_MASKS = ("images", "classes", "instances", "polygons", "image_root_url", "shard_size", "copy_images", "shard")
 
 
 def refuse_mask_options(context: typer.Context, to: str) -> None:

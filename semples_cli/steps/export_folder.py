@@ -11,6 +11,7 @@ from semples_cli.artifacts.run_folder import HIDDEN, RunFolder, read_run_record,
 from semples_cli.artifacts.run_lock import lock_run
 from semples_cli.errors import ArtifactError, SettingsError
 from semples_cli.tars.members import stat_file
+from semples_cli.types import Shard
 
 _CURE = "choose another --out, or --overwrite to write it again, whatever was edited there"
 
@@ -93,6 +94,42 @@ class ExportFolder:
                 msg = f"{self._written}: {line!r} lies outside of the export; remove {self._run.root} by hand"
                 raise ArtifactError(msg)
             (self._run.root / name).unlink(missing_ok=True)
+
+
+def shard_folder(out: Path, shard: Shard | None) -> Path:
+    """Where the export of a shard lies, which is complete in itself: an index cannot be written by several processes.
+
+    Args:
+        out: The folder that was given.
+        shard: The shard; None: the whole export lies in `out` itself.
+
+    Raises:
+        SettingsError: The same images are, or may be, in there already: as a whole, or cut into another number.
+    """
+    if shard is None:
+        return out
+    others = [path.name for path in sorted(out.glob("shard-*of*")) if not path.name.endswith(f"of{shard.count}")]
+    if others or read_run_record(out) is not None:
+        there = f"another number of shards ({others[0]})" if others else "an export that is not cut into shards"
+        msg = f"--out {out} holds {there}, and with --shard {shard} images would be there twice: choose another --out"
+        raise SettingsError(msg)
+    return out / f"shard-{shard.index}of{shard.count}"
+
+
+def part_of_masks(
+    masks: Mapping[str, Path], pictures: Mapping[str, Path], shard: Shard | None
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """The masks of a shard with their images, and its part of the images that have no mask.
+
+    Args:
+        masks: Mask by id, of all.
+        pictures: Image by id, of all.
+        shard: The shard; None: all.
+    """
+    part = slice(None) if shard is None else shard.part
+    own = {*sorted(masks)[part], *sorted(pictures.keys() - masks.keys())[part]}
+    kept = [{key: path for key, path in each.items() if key in own} for each in (masks, pictures)]
+    return kept[0], kept[1]
 
 
 def fingerprint(items: Iterable[tuple[str, Path, Path]]) -> str:

@@ -16,10 +16,10 @@ from semples_cli.data.image_folder import ImageFile
 from semples_cli.errors import ArtifactError, SemplesError, SettingsError
 from semples_cli.steps.cam_source import Note
 from semples_cli.steps.crf_source import CrfSource, check_out, find_pictures
-from semples_cli.steps.export_folder import ExportFolder, fingerprint
+from semples_cli.steps.export_folder import ExportFolder, fingerprint, part_of_masks, shard_folder
 from semples_cli.steps.mask_items import MaskItems
 from semples_cli.steps.progress import tqdm_progress
-from semples_cli.types import ClassSet, Progress, RunSummary
+from semples_cli.types import ClassSet, Progress, RunSummary, Shard
 
 # Module and class by the name that --to says; imported when it is needed, because some of them bring libraries along.
 FORMATS: Mapping[str, tuple[str, str]] = {
@@ -57,6 +57,7 @@ def export_masks(
     *,
     images: Sequence[ImageFile] | Path | None = None,
     class_set: ClassSet | None = None,
+    shard: Shard | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
     note: Note | None = None,
@@ -70,6 +71,7 @@ def export_masks(
         settings: What the format lets choose.
         images: The images, as a folder or as found by `find_images`; None: where the run says that they are.
         class_set: The classes; None: those of the run. Others than the run's rename its classes.
+        shard: Write this part of the masks alone, as an export of its own in `<out>/shard-<i>of<n>/`.
         overwrite: Write again, whatever is in `out`.
         progress: Called as (done, total); None draws a tqdm bar.
         note: Called with a sentence on what the format cannot hold.
@@ -88,9 +90,10 @@ def export_masks(
     origin, pictures, inputs = _find(source, images)
     _check_out(out, origin, inputs)
     classes = _classes(source, class_set)
-    items = MaskItems(source, origin.files, pictures, len(classes), read_entries(RunFolder(source)))
-    exporter = exporter_type(out, classes, settings)
-    with ExportFolder(out, _record(items, to, settings, classes, inputs), overwrite=overwrite) as folder:
+    root, (masks, pictures) = shard_folder(out, shard), part_of_masks(origin.files, pictures, shard)
+    items = MaskItems(source, masks, pictures, len(classes), read_entries(RunFolder(source)))
+    exporter = exporter_type(root, classes, settings)
+    with ExportFolder(root, _record(items, to, settings, classes, inputs), overwrite=overwrite) as folder:
         if folder.is_complete:
             return MaskExport(items.summary(started, resumed=len(items.pairs)), folder.files)
         files = _write(folder, exporter, items, progress or tqdm_progress("export"))

@@ -79,6 +79,8 @@ def test_a_failed_item_is_listed_and_exits_3(world):
         (["masks", "--out", "irn", "--to", "coco", "--instances", "all"], 2, "choose one of class, components"),
         (["masks", "--out", "irn", "--to", "coco", "--classes", "nope.txt"], 1, "nope.txt: no such class list"),
         (["masks", "--out", "irn", "--to", "coco"], 1, "masks: no mask PNGs here"),
+        (["masks", "--out", "irn", "--shard", "1/2"], 2, "--shard: --to irn exports CAMs; leave it out, or"),
+        (["masks", "--out", "irn", "--to", "coco", "--shard", "0/2"], 2, "shards are numbered from 1, such as 1/2"),
         (["masks", "--out", "irn", "--cams-numbering", "1"], 2, "leave --cams-numbering out"),
         (["masks", "--out", "irn", "--cams-format", "coco"], 2, "--cams-format coco: choose one of auto, semples"),
     ],
@@ -168,6 +170,17 @@ def test_options_reach_the_exporter(masks_world):
 def test_images_are_copied_where_that_is_wished(masks_world):
     run("masks", "--to", "hf", "--out", "out", "--copy-images")
     assert not (masks_world / "out/images/one.jpg").samefile(masks_world / "images/one.jpg")
+
+
+def test_shards_are_exports_of_their_own(masks_world):
+    documents = [
+        json.loads(run("masks", "--to", "voc", "--out", "out", "--shard", f"{i}/2", "--json").stdout) for i in (1, 2)
+    ]
+    assert [(each["shard"], each["written"]) for each in documents] == [("1/2", 4), ("2/2", 3)]
+    assert [each["out"] for each in documents] == ["out", "out"]
+    lists = [(masks_world / f"out/shard-{i}of2/splits/train.txt").read_text().splitlines() for i in (1, 2)]
+    assert lists == [sorted(MASKS)[0::2], sorted(MASKS)[1::2]]
+    assert all(path.startswith("out/shard-2of2/") for path in documents[1]["files"])
 
 
 def test_something_else_in_the_folder_is_refused_and_stays(masks_world):

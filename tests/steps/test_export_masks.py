@@ -17,7 +17,7 @@ from semples_cli.data.image_folder import find_images
 from semples_cli.errors import ArtifactError, SettingsError
 from semples_cli.steps.export_masks import FORMATS, check_options, export_masks, load_exporter
 from semples_cli.steps.progress import silent
-from semples_cli.types import ClassSet
+from semples_cli.types import ClassSet, Shard
 
 # Label Studio needs its SDK, whose tests are apart.
 ALL = ("coco", "cvat", "hf", "labelme", "voc", "yolo")
@@ -265,6 +265,77 @@ def test_a_folder_that_holds_the_images_is_no_place_for_an_export(world):
 def test_options_that_a_format_does_not_have_are_refused_by_name(to, given, message):
     with pytest.raises(SettingsError, match=message):
         check_options(to, load_exporter(to), given)
+
+
+# Shards
+
+
+def masks_of(world):
+    """Ids of the masks of each shard, as their indices name them."""
+    found = {}
+    for folder in sorted((world / "out").iterdir()):
+        document = json.loads((folder / "instances.json").read_bytes())
+        found[folder.name] = [image["file_name"].removesuffix(".jpg") for image in document["images"]]
+    return found
+
+
+def test_each_mask_and_each_skipped_image_is_in_one_shard(world):
+    write_images(world / "images", dict.fromkeys(("0", "b", "x", "z"), MASKS["one"]))
+    done = [export(world, shard=Shard(i, 3)) for i in (1, 2, 3)]
+    assert masks_of(world) == {f"shard-{i}of3": sorted(MASKS)[i - 1 :: 3] for i in (1, 2, 3)}
+    assert [each.summary.written for each in done] == [3, 2, 2]
+    assert [[key for key, _ in each.summary.skipped] for each in done] == [["0", "z"], ["b"], ["x"]]
+    assert [each.files for each in done] == [(world / f"out/shard-{i}of3/instances.json",) for i in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("to", ALL)
+@pytest.mark.parametrize("shard", [Shard(2, 3), Shard(9, 9)], ids=str)
+def test_a_shard_is_the_export_of_its_masks_alone(world, to, shard):
+    own = sorted(MASKS)[shard.part]
+    (world / "own").mkdir()
+    for sample_id in own:
+        write_mask(world / f"own/{sample_id}.png", MASKS[sample_id])
+    done = export(world, to, shard=shard)
+    assert (done.summary.written, done.summary.failed) == (len(own), ())
+    root = world / f"out/shard-{shard.index}of{shard.count}"
+    assert all(path.is_file() and path.is_relative_to(root) for path in done.files)
+    if own:
+        export(world, to, source="own", out="expected", images=world / "images", class_set=CLASSES)
+        assert visible(root) == visible(world / "expected")
+        for name in visible(root):
+            content = (root / name).read_bytes().replace(bytes(root), bytes(world / "expected"))
+            assert content == (world / "expected" / name).read_bytes(), name
+    again = export(world, to, shard=shard)
+    assert (again.summary.written, again.summary.resumed, again.files) == (0, len(own), done.files)
+
+
+def test_a_bad_mask_fails_in_its_shard_alone(world):
+    break_png(world)
+    done = [export(world, shard=Shard(i, 2)) for i in (1, 2)]
+    assert [[key for key, _ in each.summary.failed] for each in done] == [[], ["full"]]
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [(Shard(1, 3), r"holds another number of shards \(shard-1of3\)"), (None, "an export that is not cut into shards")],
+)
+def test_shards_beside_another_cut_are_refused(world, first, message):
+    export(world, shard=first)
+    before = files_in(world / "out")
+    with pytest.raises(SettingsError, match=f"{message}, and with --shard 1/2 images .* twice: choose another --out"):
+        export(world, shard=Shard(1, 2), overwrite=True)
+    assert files_in(world / "out") == before
+
+
+def test_a_whole_export_beside_shards_is_refused(world):
+    export(world, shard=Shard(1, 2))
+    with pytest.raises(SettingsError, match="is not empty and no export of ours"):
+        export(world)
+
+
+def test_shards_may_not_lie_in_what_is_read(world):
+    with pytest.raises(SettingsError, match="lie inside each other"):
+        export(world, out="masks", shard=Shard(1, 2))
 
 
 # Doing it again
