@@ -1,11 +1,12 @@
 """The background-score curve: one pass against a loop over the scores, side by side in one run.
 
-    python benchmarks/evaluate.py [--images 20] [--thresholds 60] [--classes 21] [--maps 3] [--rounds 3] [--json]
+    python benchmarks/evaluate.py [--images 40] [--thresholds 60] [--classes 21] [--maps 3] [--rounds 3] [--json]
 
 One pass: `BackgroundCurve`. Loop: for each score, cut every image and count it, with our own one-bincount confusion
 matrix. Plain loop: for each score, argmax over stacked maps and three boolean sums a class, as evaluation scripts do.
 All three start from maps at full size in memory; their counts must be equal. Then what surrounds the counting in one
-pass from files: reading the ground-truth PNG, reading the CAM, resizing it. Rounds are interleaved; medians.
+pass from files: reading the ground-truth PNG, reading the CAM, resizing it; and the whole of `semples evaluate` from
+files, masks and CAMs, by 1 to 4 threads (--workers), whose counts must be equal too. Rounds are interleaved; medians.
 """
 
 import argparse
@@ -24,10 +25,14 @@ from semples_cli.artifacts.mask_png import read_mask, write_mask
 from semples_cli.functional.background_curve import BackgroundCurve
 from semples_cli.functional.masks import resize_scores, seed_mask
 from semples_cli.functional.metrics import class_counts, confusion_counts
-from semples_cli.types import Cam
+from semples_cli.steps.evaluate_masks import compare_cams, compare_masks
+from semples_cli.steps.process_pool import available_cores
+from semples_cli.steps.progress import silent
+from semples_cli.types import Cam, ClassSet
 
 SIZE = (375, 500)
 GRID = (24, 32)
+WORKERS = (1, 2, 4)
 
 
 def make_inputs(folder, args):
@@ -41,10 +46,11 @@ def make_inputs(folder, args):
         edge[1:] |= target[1:] != target[:-1]
         edge[:, 1:] |= target[:, 1:] != target[:, :-1]
         target[edge] = 255
-        write_mask(folder / f"{number}.png", target)
+        write_mask(folder / f"truth/{number}.png", target)
+        write_mask(folder / f"masks/{number}.png", np.roll(target, 9, 1))
         small = np.stack([np.asarray(Image.fromarray(each).resize(GRID[::-1])) for each in noise[1:]])
         scores = np.clip(0.7 * small + 0.3 * rng.random(small.shape, np.float32), 0, 1)
-        write_cam(folder, Cam(str(number), indices, scores.astype(np.float32), SIZE), {})
+        write_cam(folder / "cams", Cam(str(number), indices, scores.astype(np.float32), SIZE), {})
 
 
 def read_inputs(folder, args):
@@ -52,9 +58,9 @@ def read_inputs(folder, args):
     inputs, seconds = [], {"read PNG": 0.0, "read CAM": 0.0, "resize": 0.0}
     for number in range(args.images):
         at = [perf_counter()]
-        target = read_mask(folder / f"{number}.png")
+        target = read_mask(folder / f"truth/{number}.png")
         at.append(perf_counter())
-        cam = read_cam(folder / f"{number}.npz", str(number))
+        cam = read_cam(folder / f"cams/{number}.npz", str(number))
         at.append(perf_counter())
         inputs.append((target, resize_scores(cam.scores, SIZE), cam.class_indices))
         at.append(perf_counter())
@@ -93,6 +99,27 @@ def plain_loop(inputs, thresholds, num_classes):
     return found
 
 
+def from_files(folder, num_classes):
+    """Seconds of `semples evaluate` without starting Python and writing a report, by what is read and by how many."""
+    classes = ClassSet(tuple(f"class {index}" for index in range(1, num_classes)))
+    comparisons = {
+        "masks": compare_masks(folder / "masks", folder / "truth", classes),
+        "CAMs": compare_cams(folder / "cams", folder / "truth", classes),
+    }
+    seconds = {}
+    for name, comparison in comparisons.items():
+        found = []
+        for workers in WORKERS:
+            started = perf_counter()
+            counts = comparison.count(progress=silent, workers=workers)
+            seconds[f"{name}, {workers} thread{'s' if workers > 1 else ''}"] = perf_counter() - started
+            found.append((counts.confusion, counts.curve))
+        if not all((a == b).all() for each in found for a, b in zip(each, found[0], strict=True)):
+            msg = "the counts of threads differ: nothing is measured"
+            raise SystemExit(msg)
+    return seconds
+
+
 def measure(folder, args):
     thresholds = (np.arange(args.thresholds) / args.thresholds).tolist()
     ways = {"one pass": one_pass, "loop": loop, "plain loop": plain_loop}
@@ -107,22 +134,24 @@ def measure(folder, args):
         if not all((counts == found["one pass"]).all() for counts in found.values()):
             msg = "the counts differ: nothing is measured"
             raise SystemExit(msg)
+        parts |= from_files(folder, args.classes)
         for name, spent in parts.items():
             seconds.setdefault(name, []).append(spent)
     return {name: statistics.median(spent) for name, spent in seconds.items()}
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("images", 20), ("thresholds", 60), ("classes", 21), ("maps", 3), ("rounds", 3)):
+    for name, default in (("images", 40), ("thresholds", 60), ("classes", 21), ("maps", 3), ("rounds", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         make_inputs(Path(folder), args)
         seconds = measure(Path(folder), args)
     machine = (
-        f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}"
+        f"{platform.processor() or platform.machine()}, {available_cores()} cores, Python {platform.python_version()}, "
+        f"numpy {np.__version__}"
     )
     if args.json:
         print(json.dumps({"machine": machine, "settings": vars(args), "seconds": seconds}))
@@ -132,7 +161,7 @@ def main():
     )
     for name, spent in seconds.items():
         times = f"{spent / seconds['one pass']:8.1f} x one pass" if "loop" in name else ""
-        print(f"{name:12}{spent:9.3f} s{1000 * spent / args.images:9.2f} ms an image{times}")
+        print(f"{name:16}{spent:9.3f} s{1000 * spent / args.images:9.2f} ms an image{times}")
 
 
 if __name__ == "__main__":
