@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-browser check fix bench ablation sweeps clean
+.PHONY: demo test test-browser test-ray check fix bench ablation sweeps clean
 .DEFAULT_GOAL = demo
 
 $(VENV)/.installed: pyproject.toml
@@ -30,6 +30,10 @@ test: $(VENV)/.installed-dev $(VENV)/label-studio    ## install, then pass the t
 test-browser: $(VENV)/.installed-dev    ## the HTML report in a real headless Chromium (apt-get install chromium)
 	$(BIN)/python -m pip install --quiet -e ".[browser]"
 	$(BIN)/python -m pytest -m browser tests
+
+test-ray: $(VENV)/.installed-dev    ## --backend ray on a cluster of two nodes on this machine
+	$(BIN)/python -m pip install --quiet -e ".[ray]"
+	$(BIN)/python -m pytest -m ray tests
 
 check: $(VENV)/.installed-dev   ## static: format, lint, types, imports
 	$(BIN)/ruff format --check .

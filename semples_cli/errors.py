@@ -3,6 +3,7 @@
     SemplesError            1   the run stopped
     ├── DataError           1   images, labels, masks that people brought
     ├── ArtifactError       1   files that we wrote earlier: damaged, or of another run
+    │   └── BusyError       1   another process is writing there
     ├── EngineError         1   model, weights, device
     └── SettingsError       2   options that do not fit together, or have no valid value
 
@@ -22,6 +23,10 @@ class DataError(SemplesError):
 
 class ArtifactError(SemplesError):
     """A file that semples wrote (CAM, mask, manifest, report) is missing, damaged, or belongs to another run."""
+
+
+class BusyError(ArtifactError):
+    """Another process is writing there; later it may be free."""
 
 
 class EngineError(SemplesError):

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from semples_cli.errors import ArtifactError
+from semples_cli.errors import ArtifactError, BusyError
 
 if sys.platform == "win32":
     import msvcrt
@@ -34,7 +34,8 @@ def lock_run(path: Path, holder: str = "another semples run") -> BinaryIO:
         The open handle.
 
     Raises:
-        ArtifactError: Another process holds the lock, or nothing can be written here.
+        BusyError: Another process holds the lock.
+        ArtifactError: Nothing can be written here.
     """
     handle = try_lock(path)
     if handle is None:
@@ -43,7 +44,7 @@ def lock_run(path: Path, holder: str = "another semples run") -> BinaryIO:
             f"{path.parent.parent}: {holder} (process {process or 'unknown'}) is writing here; "
             "wait until it ends, or choose another --out"
         )
-        raise ArtifactError(msg)
+        raise BusyError(msg)
     # Only for the message above; the lock itself knows nothing of process numbers.
     handle.truncate(0)
     handle.write(f"{os.getpid()}\n".encode())

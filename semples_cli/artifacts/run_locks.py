@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.artifacts.run_lock import is_locked, lock_run, try_lock
-from semples_cli.errors import ArtifactError
+from semples_cli.errors import BusyError
 from semples_cli.types import Shard
 
 GATE = "lock-begin"
@@ -37,8 +37,8 @@ class RunLocks:
             shard: The shard that this process does; None: the whole run.
 
         Raises:
-            ArtifactError: A whole run, or this very shard, is at work; a whole run begins while shards are; nothing
-                can be written here.
+            BusyError: A whole run, or this very shard, is at work; a whole run begins while shards are.
+            ArtifactError: Nothing can be written here.
         """
         self._gate = _pass_gate(run.hidden / GATE)
         with ExitStack() as held:
@@ -51,10 +51,10 @@ class RunLocks:
                     f"{run.root}: {len(others)} of the shards of a run are at work here ({', '.join(_shown(others))}); "
                     "wait until they end, or choose another --out"
                 )
-                raise ArtifactError(msg)
+                raise BusyError(msg)
             if shard is not None and is_locked(run.lock):
                 msg = f"{run.root}: a semples run that is not cut into shards is at work here; wait until it ends"
-                raise ArtifactError(msg)
+                raise BusyError(msg)
             self.is_alone = not others
             held.pop_all()
 

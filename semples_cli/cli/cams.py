@@ -1,14 +1,17 @@
 """`semples cams`: images and image-level labels in, CAMs and seed masks out."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.table import Table
 
+from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.cli import options
+from semples_cli.cli.backend import BackendOption, Cluster, CpusOption, NumShardsOption, read_backend
 from semples_cli.cli.background import read_background
+from semples_cli.cli.cams_job import CamsJob
 from semples_cli.cli.console import (
     EXIT_ITEMS_FAILED,
     error_border,
@@ -19,23 +22,19 @@ from semples_cli.cli.console import (
     say,
 )
 from semples_cli.cli.image_inputs import ImagesArgument
-from semples_cli.cli.learned import GeneratorWeightsOption, LearnedFile, PromptsOption, read_learned
-from semples_cli.cli.loading import load_engine, take_stock
+from semples_cli.cli.learned import GeneratorWeightsOption, PromptsOption, read_learned
+from semples_cli.cli.loading import take_stock
 from semples_cli.cli.shards import read_shard
 from semples_cli.config import CamSettings, EngineSettings
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.errors import SettingsError
-from semples_cli.types import PromptSet, RunSummary, Sample, Shard
+from semples_cli.types import RunSummary
 
 if TYPE_CHECKING:
     from semples_cli.data.dataset import Dataset
-    from semples_cli.engine.cam_maker import CamMaker
-    from semples_cli.engine.clip import ClipEngine
-    from semples_cli.steps.choose_background import BackgroundRule
 
 CAM_DEFAULTS = CamSettings()
 ENGINE_DEFAULTS = EngineSettings()
-NO_LABEL = "no label names it"
 
 
 @error_border
@@ -73,6 +72,9 @@ def cams_cli(
     mask_mode: options.MaskModeOption = "palette",
     overlay: options.OverlayOption = False,
     shard: options.ShardOption = None,
+    backend: BackendOption = "local",
+    num_shards: NumShardsOption = None,
+    cpus: CpusOption = 1,
     overwrite: options.OverwriteOption = False,
     max_pixels: options.MaxPixelsOption = DEFAULT_MAX_PIXELS,
     dry_run: options.DryRunOption = False,
@@ -121,43 +123,15 @@ def cams_cli(
         take_stock(dataset)
     else:
         dataset = learned.take_dataset(dataset, classes)
-    samples, part = dataset.samples[:limit], read_shard(shard)
-    job = CamsJob(dataset, samples, part, learned, wanted, settings, rule, overlay, mask_mode, max_pixels)
+    cluster, part, samples = read_backend(backend, num_shards, cpus, shard), read_shard(shard), dataset.samples[:limit]
+    where = (out, tuple(images or ()), overwrite, overlay, mask_mode, max_pixels)
+    job = CamsJob(dataset, samples, part, learned, wanted, settings, rule, *where)
     code = EXIT_ITEMS_FAILED if dataset.problems or (strict and dataset.unlabelled) else 0
     if dry_run:
         _estimate(job, as_json=as_json)
     else:
-        code = max(code, _make(job, out, tuple(images or ()), overwrite=overwrite, as_json=as_json))
+        code = max(code, _make(job, cluster, as_json=as_json))
     raise typer.Exit(code)
-
-
-@dataclass(frozen=True)
-class CamsJob:
-    """What the command line asks for, checked as far as that goes without the model.
-
-    Attributes:
-        dataset: What was recognised.
-        samples: Its images, as many as --limit leaves.
-        shard: The part of them that is to be done; None: all.
-        learned: Prompts or a mask generator; None: seeds with background words.
-        engine: The CLIP to load.
-        settings: How CAMs are made.
-        background: The rule that chooses the background score; None: that of the settings.
-        overlays: Also write pictures.
-        mask_mode: 'palette' or 'L'.
-        max_pixels: Larger images are refused.
-    """
-
-    dataset: "Dataset"
-    samples: tuple[Sample, ...]
-    shard: Shard | None
-    learned: LearnedFile | None
-    engine: EngineSettings
-    settings: CamSettings
-    background: "BackgroundRule | None"
-    overlays: bool
-    mask_mode: str
-    max_pixels: int
 
 
 def parse_scales(text: str) -> tuple[float, ...]:
@@ -173,52 +147,23 @@ def parse_scales(text: str) -> tuple[float, ...]:
         raise SettingsError(msg) from None
 
 
-def _make(job: CamsJob, out: Path, images: tuple[Path, ...], *, overwrite: bool, as_json: bool) -> int:
-    engine, maker = _load(job)
-    from semples_cli.steps.make_cams import make_cams
-
+def _make(job: CamsJob, cluster: Cluster | None, *, as_json: bool) -> int:
+    loaded = job.load() if cluster is None else None
     with progress_bar("cams") as progress:
-        summary = make_cams(
-            job.samples,
-            job.dataset.class_set,
-            engine,
-            out,
-            maker.settings,
-            generator=maker,
-            background=job.background,
-            inputs=images,
-            skipped=[(sample_id, NO_LABEL) for sample_id in job.dataset.unlabelled],
-            shard=job.shard,
-            overwrite=overwrite,
-            overlays=job.overlays,
-            mask_mode=job.mask_mode,
-            max_pixels=job.max_pixels,
-            progress=progress,
-            note=say,
-        )
+        if cluster is None:
+            summary = job.make(None, progress, say, loaded)
+        else:
+            summary = cluster.run(job.make, RunFolder(job.out), len(job.samples), progress, gpus=True)
     code = report_summary(summary, "masks")
     if job.dataset.problems:
         say(f"{len(job.dataset.problems)} problems in the labels, listed at the start")
     if as_json:
-        print_json(result_json(job.dataset, summary, out))
+        print_json(result_json(job.dataset, summary, job.out))
     return code
 
 
-def _load(job: CamsJob) -> "tuple[ClipEngine, CamMaker]":
-    learned = job.learned
-    engine = load_engine(job.engine) if learned is None else learned.load_engine(job.engine)
-    from semples_cli.steps.choose_maker import choose_maker
-
-    prompts = learned.content if learned is not None and isinstance(learned.content, PromptSet) else None
-    weights = learned.path if learned is not None and prompts is None else None
-    maker = choose_maker(
-        engine, job.dataset.class_set, job.settings, prompts=prompts, generator_weights=weights, note=say
-    )
-    return engine, maker
-
-
 def _estimate(job: CamsJob, *, as_json: bool) -> None:
-    engine, maker = _load(job)
+    engine, maker = job.load()
     from semples_cli.steps.estimate_cams import estimate_cams
 
     estimate = estimate_cams(

@@ -1,11 +1,15 @@
 """`semples crf`: refine masks or CAMs by a dense CRF."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from semples_cli.artifacts.run_folder import RunFolder
+from semples_cli.cli.backend import BackendOption, CpusOption, NumShardsOption, read_backend
 from semples_cli.cli.cam_options import (
     DEFAULT_FORMAT,
     FOREIGN_PANEL,
@@ -20,7 +24,7 @@ from semples_cli.cli.options import ShardOption
 from semples_cli.cli.shards import read_shard
 from semples_cli.config import CRF_BACKENDS, CRF_PRESETS, CrfSettings
 from semples_cli.errors import SettingsError
-from semples_cli.types import RunSummary
+from semples_cli.types import Progress, RunSummary, Shard
 
 DEFAULT_PRESETS = {"cams": "clip-es", "masks": "semples-voc"}
 
@@ -77,6 +81,9 @@ def crf_cli(
     crf_max_pixels: CrfMaxPixelsOption = None,
     workers: Annotated[int | None, typer.Option(help="Workers; without it, one for each core.")] = None,
     shard: ShardOption = None,
+    backend: BackendOption = "local",
+    num_shards: NumShardsOption = None,
+    cpus: CpusOption = 1,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write pictures to OUT/overlays.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do everything again.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
@@ -86,7 +93,7 @@ def crf_cli(
     Example: semples crf masks/ --images images/ --out refined/
     """
     from semples_cli.steps.apply_crf import apply_crf
-    from semples_cli.steps.crf_source import find_kind
+    from semples_cli.steps.crf_source import find_kind, open_source
 
     kind = kind or find_kind(source)
     unread = None if kind == "cams" else "masks are refined here; give CAMs"
@@ -97,26 +104,37 @@ def crf_cli(
     chosen |= dict(zip(("bilateral_sxy", "bilateral_srgb", "bilateral_compat"), bilateral or (), strict=False))
     name = preset or DEFAULT_PRESETS.get(kind, "clip-es")
     settings = choose_settings(name, {key: value for key, value in chosen.items() if value is not None})
+    cluster, part = read_backend(backend, num_shards, cpus, shard), read_shard(shard)
+    refine = partial(
+        apply_crf,
+        source,
+        images,
+        out,
+        settings,
+        kind=kind,
+        cams_form=cams_form,
+        class_set=read_classes(classes),
+        overwrite=overwrite,
+        overlay=overlay,
+    )
     with progress_bar("crf") as progress:
-        summary = apply_crf(
-            source,
-            images,
-            out,
-            settings,
-            kind=kind,
-            cams_form=cams_form,
-            class_set=read_classes(classes),
-            workers=workers,
-            shard=read_shard(shard),
-            overwrite=overwrite,
-            overlay=overlay,
-            progress=progress,
-            note=say,
-        )
+        if cluster is None:
+            summary = refine(workers=workers, shard=part, progress=progress, note=say)
+        else:
+            work = partial(_refine_shard, partial(refine, workers=cluster.cpus))
+            found = open_source(source, kind, settings, cams_form, read_classes(classes)).files
+            summary = cluster.run(work, RunFolder(out), len(found), progress)
     code = report_summary(summary, "masks")
     if as_json:
         print_json(summary_json(summary, out, name))
     raise typer.Exit(code)
+
+
+def _refine_shard(
+    refine: Callable[..., RunSummary], shard: Shard, progress: Progress, note: Callable[[str], None]
+) -> RunSummary:
+    """One shard of it, in another process."""
+    return refine(shard=shard, progress=progress, note=note)
 
 
 def choose_settings(preset: str, chosen: dict[str, Any]) -> CrfSettings:

@@ -9,7 +9,8 @@ import typer
 from semples_cli.cli import options
 from semples_cli.cli.background import read_background
 from semples_cli.cli.cam_options import DEFAULT_FORMAT, CamsFormatOption, CamsMapOption, CamsNumberingOption, cam_form
-from semples_cli.cli.cams import NO_LABEL, parse_scales, result_json
+from semples_cli.cli.cams import parse_scales, result_json
+from semples_cli.cli.cams_job import NO_LABEL
 from semples_cli.cli.console import EXIT_ITEMS_FAILED, error_border, print_json, progress_bar, report_summary, say
 from semples_cli.cli.image_inputs import ImagesArgument
 from semples_cli.cli.learned import LearnedFile, ModelOption, WeightsOption

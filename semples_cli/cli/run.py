@@ -10,7 +10,7 @@ from rich.table import Table
 
 from semples_cli.cli import options
 from semples_cli.cli.background import read_background
-from semples_cli.cli.cams import NO_LABEL
+from semples_cli.cli.cams_job import NO_LABEL
 from semples_cli.cli.console import (
     EXIT_ITEMS_FAILED,
     error_border,

@@ -9,6 +9,7 @@ from semples_cli.engine.data_parallel import Ranks
 from semples_cli.errors import SettingsError
 from semples_cli.steps.cam_record import Note
 from semples_cli.steps.progress import Begin, silent
+from semples_cli.steps.shards import add_up
 from semples_cli.types import ClassSet, Progress, RunSummary, Sample, Shard
 
 
@@ -80,13 +81,7 @@ def make_masks(ranks: Ranks, make: Callable[[Shard | None], RunSummary]) -> RunS
         return make(None)
     ranks.gather(None)  # no one begins while the main process still holds the folder for the training before
     made = ranks.gather(make(Shard(ranks.rank + 1, ranks.size)))
-    return RunSummary(
-        sum(each.written for each in made),
-        sum(each.resumed for each in made),
-        tuple(sorted(item for each in made for item in each.skipped)),
-        tuple(sorted(item for each in made for item in each.failed)),
-        max(each.seconds for each in made),
-    )
+    return add_up(made, max(each.seconds for each in made))
 
 
 def _begin_silently(part: str) -> Progress:

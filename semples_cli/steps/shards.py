@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from semples_cli.errors import SettingsError
-from semples_cli.types import Shard
+from semples_cli.types import RunSummary, Shard
 
 
 def shard_record(shard: Shard, ids: Iterable[str]) -> dict[str, object]:
@@ -17,6 +17,17 @@ def shard_record(shard: Shard, ids: Iterable[str]) -> dict[str, object]:
     """
     digest = hashlib.sha256("\n".join(sorted(ids)).encode(errors="surrogatepass"))
     return {"count": shard.count, "images_sha256": digest.hexdigest()}
+
+
+def add_up(summaries: Sequence[RunSummary], seconds: float) -> RunSummary:
+    """How a run ended whose shards ended like this."""
+    return RunSummary(
+        sum(each.written for each in summaries),
+        sum(each.resumed for each in summaries),
+        tuple(sorted(item for each in summaries for item in each.skipped)),
+        tuple(sorted(item for each in summaries for item in each.failed)),
+        seconds,
+    )
 
 
 def check_same_shards(
