@@ -53,7 +53,8 @@ def process(monkeypatch):
     ("arguments", "cure"),
     [
         (["cams", "images", "--out", "masks"], "start each process by itself with --shard 1/2 to 2/2"),
-        (["evaluate", "masks", "truth"], "leave torchrun out"),
+        (["evaluate", "masks", "truth"], "start each process by itself with --shard 1/2 to 2/2"),
+        (["check", "masks"], "leave torchrun out"),
         (["labels", "inspect", "labels.csv"], "leave torchrun out"),
         (["camms"], "leave torchrun out"),
     ],
