@@ -32,6 +32,9 @@ from semples_cli.types import IndexArray, Progress, Shard
 COUNTING_VERSION = 1
 # About half of the work holds the interpreter's lock: more threads wait for each other. More processes are --shard.
 MOST_THREADS = 4
+# Pixels of a CAM that are counted at once: the memory in between is then small enough to be used again, where that of
+# whole images goes back to the system each time, at 1600 page faults and 2 of 7 ms an image of 375 × 500.
+STRIP = 2**16
 
 # Called as (id, confusion counts) after each image; what a report needs to know of single images.
 Observe = Callable[[str, IndexArray], None]
@@ -169,7 +172,9 @@ class _Counter:
         target = pair.read_target(cam.image_size)
         scores, cut = resize_scores(cam.scores, cam.image_size), self._comparison.background_score
         with pair.named_in_errors():
-            self._my_curve().update(target, scores, cam.class_indices)
+            rows, curve = max(1, STRIP // target.shape[1]), self._my_curve()
+            for top in range(0, len(target), rows):
+                curve.update(target[top : top + rows], scores[:, top : top + rows], cam.class_indices)
             if cut is None:
                 return ImageCounts(None, changes)
             predicted = seed_mask(scores, cam.class_indices, cut)

@@ -56,6 +56,13 @@ def test_any_number_of_workers_counts_the_same_in_the_same_order(world, kind, wo
     assert (counts[0].curve.sum() > 0) == (kind != "masks")
 
 
+@pytest.mark.parametrize("strip", [1, 9, 20, 62])
+def test_cams_counted_in_strips_are_counted_whole(world, monkeypatch, strip):
+    whole = compare(world, "cams").count(progress=silent).curve
+    monkeypatch.setattr(count_pixels, "STRIP", strip)
+    np.testing.assert_array_equal(compare(world, "cams").count(progress=silent).curve, whole)
+
+
 def test_workers_of_the_functions(world):
     for how, kind in ((evaluate_masks, "masks"), (evaluate_cams, "cams")):
         one, many = (
