@@ -49,24 +49,34 @@ class Cluster:
     def run(
         self,
         work: "Callable[[Shard, Progress, Note], RunSummary]",
-        run: "RunFolder",
+        run: "RunFolder | None",
         num_items: int,
         progress: Progress,
         *,
         gpus: bool = False,
-    ) -> RunSummary:
-        """Do all shards of a run; see `ray_shards.run_shards`.
+    ) -> tuple[RunSummary, int]:
+        """Do all shards of a run; see `ray_shards.run_shards`, which also says what is given back.
 
         Raises:
             SemplesError: Ray is not installed, or a shard could not be done at all.
         """
-        from semples_cli.steps.ray_shards import Slots, run_shards
+        from semples_cli.steps.ray_cluster import Slots
+        from semples_cli.steps.ray_shards import run_shards
 
         return run_shards(work, run, num_items, Slots(self.num_shards, self.cpus, gpus), progress, say)
 
 
-def read_backend(backend: str, num_shards: int | None, cpus: int, shard: str | None) -> Cluster | None:
+def read_backend(
+    backend: str, num_shards: int | None, cpus: int, shard: str | None, workers: int | None = None
+) -> Cluster | None:
     """The cluster that is asked for; None: this process does it.
+
+    Args:
+        backend: What --backend says.
+        num_shards: What --num-shards says.
+        cpus: What --ray-cpus says.
+        shard: What --shard says.
+        workers: What --workers says, where the command has it.
 
     Raises:
         SettingsError: Options that go with the other backend.
@@ -78,5 +88,8 @@ def read_backend(backend: str, num_shards: int | None, cpus: int, shard: str | N
         return None
     if shard is not None:
         msg = f"--shard {shard} and --backend ray, which does all shards: leave one of them out"
+        raise SettingsError(msg)
+    if workers is not None:
+        msg = f"--workers {workers} is for --backend local: say by --ray-cpus how many cores a shard takes"
         raise SettingsError(msg)
     return Cluster(num_shards, cpus)

@@ -74,7 +74,7 @@ def cams_cli(
     shard: options.ShardOption = None,
     backend: BackendOption = "local",
     num_shards: NumShardsOption = None,
-    cpus: CpusOption = 1,
+    ray_cpus: CpusOption = 1,
     overwrite: options.OverwriteOption = False,
     max_pixels: options.MaxPixelsOption = DEFAULT_MAX_PIXELS,
     dry_run: options.DryRunOption = False,
@@ -123,7 +123,8 @@ def cams_cli(
         take_stock(dataset)
     else:
         dataset = learned.take_dataset(dataset, classes)
-    cluster, part, samples = read_backend(backend, num_shards, cpus, shard), read_shard(shard), dataset.samples[:limit]
+    cluster, part = read_backend(backend, num_shards, ray_cpus, shard), read_shard(shard)
+    samples = dataset.samples[:limit]
     where = (out, tuple(images or ()), overwrite, overlay, mask_mode, max_pixels)
     job = CamsJob(dataset, samples, part, learned, wanted, settings, rule, *where)
     code = EXIT_ITEMS_FAILED if dataset.problems or (strict and dataset.unlabelled) else 0
@@ -153,7 +154,7 @@ def _make(job: CamsJob, cluster: Cluster | None, *, as_json: bool) -> int:
         if cluster is None:
             summary = job.make(None, progress, say, loaded)
         else:
-            summary = cluster.run(job.make, RunFolder(job.out), len(job.samples), progress, gpus=True)
+            summary, _ = cluster.run(job.make, RunFolder(job.out), len(job.samples), progress, gpus=True)
     code = report_summary(summary, "masks")
     if job.dataset.problems:
         say(f"{len(job.dataset.problems)} problems in the labels, listed at the start")

@@ -54,20 +54,23 @@ class CamsJob:
     mask_mode: str
     max_pixels: int
 
-    def load(self) -> "tuple[ClipEngine, CamMaker]":
+    def load(self, note: "Note" = say) -> "tuple[ClipEngine, CamMaker]":
         """The CLIP, and what makes the CAMs.
+
+        Args:
+            note: Called with what there is to say.
 
         Raises:
             SemplesError: They cannot be loaded, or do not go together.
         """
         learned = self.learned
-        engine = load_engine(self.engine) if learned is None else learned.load_engine(self.engine)
+        engine = load_engine(self.engine, note) if learned is None else learned.load_engine(self.engine, note)
         from semples_cli.steps.choose_maker import choose_maker
 
         prompts = learned.content if learned is not None and isinstance(learned.content, PromptSet) else None
         weights = learned.path if learned is not None and prompts is None else None
         maker = choose_maker(
-            engine, self.dataset.class_set, self.settings, prompts=prompts, generator_weights=weights, note=say
+            engine, self.dataset.class_set, self.settings, prompts=prompts, generator_weights=weights, note=note
         )
         return engine, maker
 
@@ -89,7 +92,7 @@ class CamsJob:
         Raises:
             SemplesError: Nothing can be done.
         """
-        engine, maker = loaded or self.load()
+        engine, maker = loaded or self.load(note)
         from semples_cli.steps.make_cams import make_cams
 
         return make_cams(

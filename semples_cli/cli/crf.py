@@ -83,7 +83,7 @@ def crf_cli(
     shard: ShardOption = None,
     backend: BackendOption = "local",
     num_shards: NumShardsOption = None,
-    cpus: CpusOption = 1,
+    ray_cpus: CpusOption = 1,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write pictures to OUT/overlays.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do everything again.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
@@ -104,7 +104,7 @@ def crf_cli(
     chosen |= dict(zip(("bilateral_sxy", "bilateral_srgb", "bilateral_compat"), bilateral or (), strict=False))
     name = preset or DEFAULT_PRESETS.get(kind, "clip-es")
     settings = choose_settings(name, {key: value for key, value in chosen.items() if value is not None})
-    cluster, part = read_backend(backend, num_shards, cpus, shard), read_shard(shard)
+    cluster, part = read_backend(backend, num_shards, ray_cpus, shard, workers), read_shard(shard)
     refine = partial(
         apply_crf,
         source,
@@ -123,7 +123,7 @@ def crf_cli(
         else:
             work = partial(_refine_shard, partial(refine, workers=cluster.cpus))
             found = open_source(source, kind, settings, cams_form, read_classes(classes)).files
-            summary = cluster.run(work, RunFolder(out), len(found), progress)
+            summary, _ = cluster.run(work, RunFolder(out), len(found), progress)
     code = report_summary(summary, "masks")
     if as_json:
         print_json(summary_json(summary, out, name))

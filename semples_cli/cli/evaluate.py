@@ -1,17 +1,16 @@
 """`semples evaluate`: masks or CAMs against ground truth; a table, a JSON document, a report folder with a page."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from semples_cli.artifacts.report_html import DEFAULT_GALLERY
+from semples_cli.cli.backend import BackendOption, Cluster, CpusOption, NumShardsOption, read_backend
 from semples_cli.cli.cam_options import (
     DEFAULT_FORMAT,
     CamsFormatOption,
@@ -27,17 +26,16 @@ from semples_cli.cli.console import (
     list_items,
     print_json,
     print_table,
-    progress_bar,
     say,
 )
-from semples_cli.cli.report import GalleryOption, ImagesOption, progress_bars
+from semples_cli.cli.evaluation import Page, evaluate_here, evaluate_on, evaluate_shard
+from semples_cli.cli.report import GalleryOption, ImagesOption
 from semples_cli.cli.shards import read_shard
 from semples_cli.errors import SettingsError
 from semples_cli.types import Report, Shard
 
 if TYPE_CHECKING:
-    from semples_cli.steps.cam_reader import CamForm
-    from semples_cli.steps.count_pixels import Comparison
+    pass
 
 COLUMNS = {"iou": "IoU", "precision": "precision", "recall": "recall", "fp_rate": "FP", "fn_rate": "FN"}
 
@@ -78,8 +76,11 @@ def evaluate_cli(
             "ends last writes the report."
         ),
     ] = None,
+    backend: BackendOption = "local",
+    num_shards: NumShardsOption = None,
+    ray_cpus: CpusOption = 1,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="With --shard: count again, and remove counts of something else.")
+        bool, typer.Option("--overwrite", help="Shards: count again, and remove counts of something else.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document, shares of 1, and no table.")] = False,
 ) -> None:
@@ -92,7 +93,8 @@ def evaluate_cli(
     if background_score is not None and not cams:
         msg = "--background-score cuts CAMs, but masks are cut already: add --cams, or leave it out"
         raise SettingsError(msg)
-    part = _read_shard(shard, out, overwrite=overwrite)
+    cluster = read_backend(backend, num_shards, ray_cpus, shard, workers)
+    part = _read_where(shard, cluster, out, overwrite=overwrite)
     form = cam_form(cams_format, cams_numbering, cams_map, unread=None if cams else "masks are evaluated; add --cams")
     class_set = read_classes(classes)
     if cams:
@@ -107,12 +109,14 @@ def evaluate_cli(
         )
     else:
         comparison = compare_masks(masks, ground_truth, class_set, split_list=split_list, note=say)
-    page = _Page(masks, ground_truth, split_list, images, gallery, form if cams else None)
+    page = Page(masks, ground_truth, split_list, images, gallery, form if cams else None)
     report: Report | None
-    if out is None or part is None:
-        report, document = _evaluate(comparison, out, page, workers)
+    if out is not None and cluster is not None:
+        report, document = evaluate_on(cluster, comparison, out, page, overwrite=overwrite)
+    elif out is not None and part is not None:
+        report, document = evaluate_shard(comparison, part, out, page, workers, overwrite=overwrite)
     else:
-        report, document = _evaluate_shard(comparison, part, out, page, workers, overwrite=overwrite)
+        report, document = evaluate_here(comparison, out, page, workers)
     if json:
         print_json(document)
     elif report is not None:
@@ -121,86 +125,16 @@ def evaluate_cli(
         _end(report, "CAM" if cams else "mask")
 
 
-def _read_shard(text: str | None, out: Path | None, *, overwrite: bool) -> Shard | None:
-    shard = read_shard(text)
-    if shard is not None and out is None:
-        msg = f"--shard {shard}: the counts of all shards meet in the folder of the report; add --out FOLDER"
+def _read_where(shard: str | None, cluster: Cluster | None, out: Path | None, *, overwrite: bool) -> Shard | None:
+    part = read_shard(shard)
+    cut = f"--shard {shard}" if part is not None else "--backend ray" if cluster is not None else None
+    if cut is not None and out is None:
+        msg = f"{cut}: the counts of all shards meet in the folder of the report; add --out FOLDER"
         raise SettingsError(msg)
-    if shard is None and overwrite:
+    if cut is None and overwrite:
         msg = "--overwrite is about counts of shards, a report is always written anew: add --shard, or leave it out"
         raise SettingsError(msg)
-    return shard
-
-
-@dataclass(frozen=True)
-class _Page:
-    """What report.html is drawn from, beside the report."""
-
-    masks: Path
-    ground_truth: Path
-    split_list: Path | None
-    images: Path | None
-    gallery: int
-    cams_form: "CamForm | None"
-
-    def write(self, out: Path, report: Report, image_scores: Mapping[str, float]) -> None:
-        """Write report.json, and draw the page beside it, which agrees with it."""
-        from semples_cli.artifacts.report_files import write_report
-        from semples_cli.steps.make_report import PAGE_NAME, make_evaluation_page
-
-        say(f"report written to {write_report(out, report)}")
-        with progress_bars() as begin:
-            made = make_evaluation_page(
-                self.masks,
-                out / PAGE_NAME,
-                report,
-                self.ground_truth,
-                image_scores=image_scores,
-                cams_form=self.cams_form,
-                split_list=self.split_list,
-                images=self.images,
-                gallery=self.gallery,
-                begin=begin,
-                note=say,
-            )
-        say(f"page written to {made.path}")
-
-
-def _evaluate(
-    comparison: "Comparison", out: Path | None, page: _Page, workers: int | None
-) -> tuple[Report, dict[str, Any]]:
-    """The report and its document, from this process alone."""
-    from semples_cli.artifacts.report_files import report_as_dict
-    from semples_cli.steps.evaluate_masks import report_of
-    from semples_cli.steps.report_stages import score_images
-
-    scores: dict[str, float] = {}
-    observe = score_images(scores) if out is not None and comparison.cams is None else None
-    with progress_bar("evaluate") as progress:
-        report = report_of(comparison.count(progress=progress, workers=workers, observe=observe))
-    if out is not None:
-        page.write(out, report, scores)
-    return report, report_as_dict(report)
-
-
-def _evaluate_shard(
-    comparison: "Comparison", shard: Shard, out: Path, page: _Page, workers: int | None, *, overwrite: bool
-) -> tuple[Report | None, dict[str, Any]]:
-    """The same from all shards, if this is the last one to end; else no report, and who is missing."""
-    from semples_cli.artifacts.report_files import report_as_dict
-    from semples_cli.steps.evaluate_shards import count_shard, shards_report
-
-    with progress_bar("evaluate") as progress:
-        counted = count_shard(comparison, shard, out, workers=workers, overwrite=overwrite, progress=progress)
-    with shards_report(comparison, shard.count, out) as found:
-        if found.report is None:
-            missing = [str(each) for each in found.missing_shards]
-            shown = ", ".join(missing[:MOST_LISTED]) + (", …" if len(missing) > MOST_LISTED else "")
-            say(f"shard {shard}: {counted} images counted; the report is written when these are too: {shown}")
-            return None, {"complete": False, "shard": str(shard), "num_images": counted, "missing_shards": missing}
-        say(f"shard {shard}: {counted} images counted, and with them all {shard.count} shards")
-        page.write(out, found.report, found.image_scores)
-        return found.report, {"complete": True, **report_as_dict(found.report)}
+    return part
 
 
 def _table(report: Report) -> Table:

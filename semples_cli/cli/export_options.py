@@ -65,7 +65,8 @@ PartOption = Annotated[
     ),
 ]
 
-_OF_MASKS = ("images", "classes", "instances", "polygons", "image_root_url", "shard_size", "copy_images", "shard")
+_OF_MASKS = ("images", "classes", "instances", "polygons", "image_root_url", "shard_size", "copy_images")
+_OF_SHARDS = ("shard", "backend", "num_shards", "ray_cpus")
 
 
 def refuse_mask_options(context: typer.Context, to: str) -> None:
@@ -74,6 +75,6 @@ def refuse_mask_options(context: typer.Context, to: str) -> None:
     Raises:
         SettingsError: An option about masks is given; the message names it.
     """
-    if unread := [f"--{name.replace('_', '-')}" for name in given(context, *_OF_MASKS)]:
+    if unread := [f"--{name.replace('_', '-')}" for name in given(context, *_OF_MASKS, *_OF_SHARDS)]:
         msg = f"{', '.join(unread)}: --to {to} exports CAMs; leave it out, or choose a format of masks"
         raise SettingsError(msg)

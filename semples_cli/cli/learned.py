@@ -1,5 +1,6 @@
 """Files of prompts and of mask generators as options: they name their CLIP and classes, and other options give way."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -101,18 +102,19 @@ class LearnedFile:
         chosen = weights or str(found or ENGINE_DEFAULTS.weights)
         return EngineSettings(known.clip_name, chosen, known.quick_gelu, device, precision)
 
-    def load_engine(self, wanted: EngineSettings) -> "ClipEngine":
+    def load_engine(self, wanted: EngineSettings, note: Callable[[str], None] = say) -> "ClipEngine":
         """Load that CLIP.
 
         Args:
             wanted: From `engine_settings`.
+            note: Called with what there is to say.
 
         Raises:
             EngineError: It cannot be loaded; says whose CLIP it is that is looked for.
             SettingsError: Other weights lie there.
         """
         try:
-            engine = load_engine(wanted)
+            engine = load_engine(wanted, note)
         except EngineError as error:
             msg = (
                 f"{self.path}: the CLIP that it was learned with, {wanted.model} from {wanted.weights}, cannot be "

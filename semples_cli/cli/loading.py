@@ -1,6 +1,6 @@
 """What commands with images and a CLIP begin with: say what was recognised, then load the model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,23 +32,27 @@ def take_stock(dataset: "Dataset") -> None:
         raise DataError(msg)
 
 
-def load_engine(wanted: EngineSettings) -> "ClipEngine":
+def load_engine(wanted: EngineSettings, note: Callable[[str], None] = say) -> "ClipEngine":
     """Load the CLIP, and say so first: it takes seconds, and torch alone takes some.
 
     Each of the processes that torchrun starts on a machine loads it on a GPU of its own.
+
+    Args:
+        wanted: Which, and where.
+        note: Called with what there is to say.
 
     Raises:
         EngineError: It cannot be loaded.
         SettingsError: Device and precision, or one GPU and several processes, do not go together.
     """
-    say(f"loading {wanted.weights if Path(wanted.weights).is_dir() else f'{wanted.model}, {wanted.weights}'}")
+    note(f"loading {wanted.weights if Path(wanted.weights).is_dir() else f'{wanted.model}, {wanted.weights}'}")
     from semples_cli.engine.build import build_engine
     from semples_cli.engine.data_parallel import own_device
 
     engine = build_engine(replace(wanted, device=own_device(wanted.device)))
     if engine.record.get("quick_gelu_from") == "assumed":
-        warn(
-            f"{wanted.weights} does not say which activation it was trained with; "
+        note(
+            f"warning: {wanted.weights} does not say which activation it was trained with; "
             f"{'QuickGELU' if engine.record['quick_gelu'] else 'GELU'} is assumed: "
             "give --quick-gelu (as for OpenAI's weights) or --no-quick-gelu to be sure"
         )

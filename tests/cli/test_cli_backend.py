@@ -26,7 +26,13 @@ def test_options_of_the_other_backend_are_refused(given, said):
         read_backend(*given)
 
 
-@pytest.mark.parametrize("command", ["cams", "crf"])
+def test_workers_are_of_this_process():
+    assert read_backend("local", None, 1, None, 3) is None
+    with pytest.raises(SettingsError, match="--workers 3 is for --backend local: say by --ray-cpus"):
+        read_backend("ray", None, 1, None, 3)
+
+
+@pytest.mark.parametrize("command", ["cams", "crf", "export"])
 def test_other_backends_are_refused_by_name(command, tmp_path):
     done = CliRunner().invoke(app, [command, str(tmp_path), "--out", str(tmp_path / "out"), "--backend", "dask"])
     assert done.exit_code == 2

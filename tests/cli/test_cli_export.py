@@ -4,10 +4,12 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from export_world import CLASSES, MASKS, files_in, write_images
+from fake_ray import FakeRay
 from typer.testing import CliRunner
 
 from semples_cli.artifacts.cam_store import write_cam
@@ -80,6 +82,8 @@ def test_a_failed_item_is_listed_and_exits_3(world):
         (["masks", "--out", "irn", "--to", "coco", "--classes", "nope.txt"], 1, "nope.txt: no such class list"),
         (["masks", "--out", "irn", "--to", "coco"], 1, "masks: no mask PNGs here"),
         (["masks", "--out", "irn", "--shard", "1/2"], 2, "--shard: --to irn exports CAMs; leave it out, or"),
+        (["masks", "--out", "irn", "--backend", "ray"], 2, "--backend: --to irn exports CAMs; leave it out, or"),
+        (["masks", "--out", "irn", "--ray-cpus", "2"], 2, "--ray-cpus: --to irn exports CAMs; leave it out, or"),
         (["masks", "--out", "irn", "--to", "coco", "--shard", "0/2"], 2, "shards are numbered from 1, such as 1/2"),
         (["masks", "--out", "irn", "--cams-numbering", "1"], 2, "leave --cams-numbering out"),
         (["masks", "--out", "irn", "--cams-format", "coco"], 2, "--cams-format coco: choose one of auto, semples"),
@@ -181,6 +185,27 @@ def test_shards_are_exports_of_their_own(masks_world):
     lists = [(masks_world / f"out/shard-{i}of2/splits/train.txt").read_text().splitlines() for i in (1, 2)]
     assert lists == [sorted(MASKS)[0::2], sorted(MASKS)[1::2]]
     assert all(path.startswith("out/shard-2of2/") for path in documents[1]["files"])
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_ray_writes_the_exports_of_the_shards(masks_world, monkeypatch, count):
+    monkeypatch.setitem(sys.modules, "ray", FakeRay({"CPU": 2.0}))
+    options = ("--backend", "ray", "--num-shards", str(count))
+    done = run("masks", "--to", "voc", "--out", "out", "--json", *options)
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["written"], document["resumed"]) == (7, 0)
+    assert document["folders"] == [f"out/shard-{i}of{count}" for i in range(1, count + 1)]
+    assert f"voc: out/shard-1of{count} to {count}" in done.stderr
+    lists = [Path(folder, "splits/train.txt").read_text().splitlines() for folder in document["folders"]]
+    assert lists == [sorted(MASKS)[i::count] for i in range(count)]
+    assert json.loads(run("masks", "--to", "voc", "--out", "out", "--json", *options).stdout)["resumed"] == 7
+
+
+def test_ray_wants_to_know_how_many_exports(masks_world):
+    done = run("masks", "--to", "voc", "--out", "out", "--backend", "ray")
+    assert done.exit_code == 2
+    assert "say by --num-shards how many" in done.stderr
 
 
 def test_something_else_in_the_folder_is_refused_and_stays(masks_world):

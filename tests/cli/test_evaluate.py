@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from fake_ray import FakeRay
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -193,6 +194,8 @@ def test_masks_without_ground_truth_are_said(world):
         ("masks ground_truth --shard 1/2", 2, "--shard 1/2: the counts of all shards meet in the folder of the report"),
         ("masks ground_truth --shard 3/2 --out report", 2, "shards are numbered from 1, such as 1/2"),
         ("masks ground_truth --out report --overwrite", 2, "--overwrite is about counts of shards"),
+        ("masks ground_truth --backend ray", 2, "--backend ray: the counts of all shards meet in the folder"),
+        ("masks ground_truth --out report --backend ray --workers 2", 2, "--workers 2 is for --backend local"),
     ],
 )
 def test_errors_in_one_line_without_a_traceback(world, line, code, message):
@@ -287,3 +290,49 @@ def test_no_torch_is_imported(world):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=world)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+# Ray, by a stand-in; tests/cli/test_ray.py has a real one
+
+
+@pytest.fixture
+def ray(monkeypatch):
+    fake = FakeRay({"CPU": 2.0})
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    return fake
+
+
+@pytest.mark.parametrize("options", ["", "--cams", "--cams --background-score 0.3"])
+def test_ray_gives_the_report_and_the_page_of_one_process(five, ray, options):
+    whole = run(f"masks ground_truth --out whole --json {options}")
+    done = run(f"masks ground_truth --out report --json --backend ray --num-shards 9 --ray-cpus 2 {options}")
+    assert (done.exit_code, done.stdout) == (whole.exit_code, whole.stdout)
+    assert "9 shards on Ray: 2 CPUs" in done.stderr
+    assert ray.asked["num_cpus"] == 2
+    assert ray.asked["num_gpus"] == 0
+    files = {path.name: path.read_bytes() for path in (five / "whole").iterdir() if path.is_file()}
+    assert {name: (five / "report" / name).read_bytes() for name in files} == files
+    assert "report.html" in files
+
+
+def test_ray_counts_something_else_by_overwrite_alone(five, ray):
+    line = "masks ground_truth --out report --backend ray --num-shards 2"
+    run(line)
+    refused = run(f"{line} --cams")
+    assert refused.exit_code == 2
+    assert "counts other masks" in refused.stderr
+    assert run(f"{line} --cams --overwrite").exit_code == 0
+
+
+def test_counts_that_vanish_under_ray_are_no_report(five, ray, monkeypatch):
+    shutdown = ray.shutdown
+
+    def lose():
+        shutdown()
+        (five / "report/.semples/counts-2of3.npz").unlink()
+
+    monkeypatch.setattr(ray, "shutdown", lose)
+    done = run("masks ground_truth --out report --backend ray --num-shards 3")
+    assert done.exit_code == 1
+    assert "counts of shards 2/3 are gone" in done.stderr
+    assert not (five / "report/report.json").exists()

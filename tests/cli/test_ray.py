@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 from semples_cli.artifacts.manifest import read_entries
 from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.cli.app import app
+from semples_cli.steps.ray_cluster import Slots
+from semples_cli.steps.ray_shards import run_shards
 
 pytestmark = pytest.mark.ray
 
@@ -88,6 +90,49 @@ def test_what_no_shard_can_do_is_said_once(cluster, cams):
     assert done.exit_code == 2
     assert done.stderr.count("error: ") == 1
     assert not list(Path("images").rglob("*.png"))
+
+
+def test_an_evaluation_on_ray(cluster, cams):
+    assert run(cams("masks")).exit_code == 0
+    whole = run(["evaluate", "masks", "masks", "--out", "whole", "--json"])
+    assert whole.exit_code == 0, whole.stderr
+    done = run(["evaluate", "masks", "masks", "--out", "out", "--json", "--backend", "ray", "--num-shards", "3"])
+    assert (done.exit_code, done.stdout) == (0, whole.stdout), done.stderr
+    assert Path("out/report.html").read_bytes() == Path("whole/report.html").read_bytes()
+    curve = ["evaluate", "masks", "masks", "--cams", "--json"]
+    done = run([*curve, "--out", "cams", "--backend", "ray", "--num-shards", "2"])
+    assert (done.exit_code, done.stdout) == (0, run(curve).stdout), done.stderr
+
+
+def test_an_export_on_ray(cluster, cams):
+    assert run(cams("masks")).exit_code == 0
+    command = ["export", "masks", "--to", "coco", "--out", "out", "--json", "--backend", "ray", "--num-shards", "2"]
+    done = run(command)
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["written"] == len(PHOTOS)
+    names = [
+        image["file_name"]
+        for folder in document["folders"]
+        for image in json.loads(Path(folder, "instances.json").read_bytes())["images"]
+    ]
+    assert len(names) == len(set(names)) == len(PHOTOS)
+
+
+def test_what_a_shard_says_while_it_loads_is_said_here(cluster, cams):
+    done = run(cams("out", "--backend", "ray", "--num-shards", "2"))
+    assert done.stderr.count("\nloading ") == 1
+
+
+def test_more_cores_than_any_node_has_are_refused(cluster, cams):
+    done = run(cams("out", "--backend", "ray", "--ray-cpus", "2"))
+    assert done.exit_code == 2
+    assert "--ray-cpus 2: the largest node of the cluster has 1 cores" in done.stderr
+
+
+def test_a_bug_is_not_a_lost_shard(cluster):
+    with pytest.raises(TypeError, match=r"int\(\) takes at most 2 arguments"):  # with the traceback of the task
+        run_shards(int, None, 1, Slots(1), lambda *_: None, print)
 
 
 def workers():

@@ -1,72 +1,18 @@
-"""What of `run_shards` needs no Ray, and a stand-in that runs tasks at once; tests/cli/test_ray.py has a real Ray."""
+"""`run_shards` on a stand-in for Ray; tests/cli/test_ray.py has a real one."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import pytest
+from fake_ray import FakeRay, RayError, RayTaskError
 
 from semples_cli.artifacts.manifest import Manifest, ManifestEntry
 from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.errors import ArtifactError, BusyError, SemplesError, SettingsError
 from semples_cli.steps import ray_shards
-from semples_cli.steps.ray_shards import Slots, do_shard, run_shards
+from semples_cli.steps.ray_cluster import Slots
+from semples_cli.steps.ray_shards import do_shard, run_shards
 from semples_cli.types import RunSummary, Shard
-
-
-class RayError(Exception):
-    """Ray's own."""
-
-
-class FakeRay:
-    """Runs each task when it is sent; says what it was asked."""
-
-    exceptions = SimpleNamespace(RayError=RayError)
-
-    def __init__(self, resources):
-        self.resources, self.asked, self.cancelled, self.up = resources, {}, [], False
-
-    def is_initialized(self):
-        return self.up
-
-    def init(self, **_):
-        self.up = True
-        print("a node was lost")  # noqa: T201  # as Ray does
-
-    def shutdown(self):
-        self.up = False
-
-    def cluster_resources(self):
-        return self.resources
-
-    def put(self, value):
-        return value
-
-    def remote(self, function):
-        def send(*args):
-            try:
-                return ("made", function(*args))
-            except RayError as error:
-                return ("lost", error)
-
-        def options(**asked):
-            self.asked = asked
-            return SimpleNamespace(remote=send)
-
-        return SimpleNamespace(options=options)
-
-    def wait(self, running, timeout):
-        assert timeout > 0
-        return running[:1], running[1:]
-
-    def get(self, each):
-        if each[0] == "lost":
-            raise each[1]
-        return each[1]
-
-    def cancel(self, each, force):
-        assert force
-        self.cancelled.append(each)
 
 
 @pytest.fixture
@@ -105,28 +51,10 @@ def spread(run, work, slots=None, notes=None, seen=None):
     return run_shards(work, run, 3, slots or Slots(3), progress, note)
 
 
-@pytest.mark.parametrize(
-    ("slots", "resources", "items", "count"),
-    [
-        (Slots(), {"CPU": 8.0}, 10**6, 32),
-        (Slots(cpus=4), {"CPU": 8.0}, 10**6, 8),
-        (Slots(cpus=16), {"CPU": 8.0}, 10**6, 4),
-        (Slots(gpus=True), {"CPU": 64.0, "GPU": 2.0}, 10**6, 8),
-        (Slots(gpus=False), {"CPU": 2.0, "GPU": 2.0}, 10**6, 8),
-        (Slots(gpus=True), {"CPU": 2.0}, 10**6, 8),
-        (Slots(), {"CPU": 8.0}, 65, 2),
-        (Slots(), {"CPU": 8.0}, 0, 1),
-        (Slots(), {}, 10**6, 4),
-        (Slots(5), {"CPU": 8.0}, 1, 5),
-    ],
-)
-def test_shards_by_the_size_of_the_cluster(slots, resources, items, count):
-    assert slots.count(resources, items) == count
-
-
 def test_all_shards_together(ray, run, capsys):
     notes, seen = [], []
-    ended = spread(run, work_of(run), notes=notes, seen=seen)
+    ended, count = spread(run, work_of(run), notes=notes, seen=seen)
+    assert count == 3
     assert (ended.written, ended.resumed, ended.failed) == (3, 6, ())
     assert ended.skipped == (("s1", "why"), ("s2", "why"), ("s3", "why"))
     assert notes == ["3 shards on Ray: 8 CPUs", "the same of all", "shard 1/3", "shard 2/3", "shard 3/3"]
@@ -142,12 +70,6 @@ def test_a_gpu_for_each_where_there_are_any(ray, run):
     ray.resources = {"CPU": 8.0, "GPU": 2.0}
     spread(run, work_of(run), Slots(2, gpus=True))
     assert ray.asked["num_gpus"] == 1
-
-
-def test_a_ray_that_is_up_stays_up(ray, run):
-    ray.up = True
-    spread(run, work_of(run))
-    assert ray.up
 
 
 def test_an_error_of_one_shard_stops_the_others(ray, run):
@@ -169,6 +91,30 @@ def test_a_shard_that_is_lost_again_and_again_is_said(ray, run):
     with pytest.raises(SemplesError, match=r"a shard was lost 6 times \(RayError\), most likely for want of memory"):
         spread(run, work_of(run, fault))
     assert not ray.up
+
+
+def test_a_bug_keeps_its_traceback(ray, run):
+    def fault(shard):
+        raise ZeroDivisionError
+
+    with pytest.raises(RayTaskError, match="ZeroDivisionError"):
+        spread(run, work_of(run, fault))
+    assert not ray.up
+
+
+def test_shards_that_no_node_can_take_are_refused(ray, run):
+    with pytest.raises(SettingsError, match="--ray-cpus 9: the largest node of the cluster has 8 cores"):
+        spread(run, work_of(run), Slots(cpus=9))
+    assert not ray.up
+
+
+def test_without_manifests_progress_is_by_shards(ray):
+    seen = []
+    ended, count = run_shards(
+        lambda *_: RunSummary(2, 1, (), (("x", "why"),), 1.0), None, 8, Slots(2), lambda *each: seen.append(each), print
+    )
+    assert (ended.written, ended.resumed, count) == (4, 2, 2)
+    assert seen == [(4, 8), (8, 8), (8, 8)]
 
 
 def test_ctrl_c_stops_all(ray, run, monkeypatch):
@@ -206,22 +152,16 @@ def test_a_folder_that_a_node_does_not_see_is_said_with_the_cure(tmp_path, run):
     assert "all nodes must see the same folders" in str(ended.error)
 
 
-def test_without_ray_the_cure_is_said(run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(SettingsError, match=r"pip install 'semples\[ray\]'"):
-        spread(run, work_of(run))
-
-
 def test_lines_are_counted_as_they_are_written(run):
     with Manifest(run, shard=Shard(1, 2)) as manifest:
         manifest.append(ManifestEntry("before", "ok"))
         written = ray_shards._Written(run)
-        assert written.count() == 0
+        assert written.count([]) == 0
         manifest.append(ManifestEntry("a", "ok"))
         manifest.append(ManifestEntry("b", "ok"))
-        assert written.count() == 2
-        assert written.count() == 2
+        assert written.count([]) == 2
+        assert written.count([]) == 2
         manifest.let_others_begin()
         with Manifest(run, shard=Shard(2, 2)) as other:
             other.append(ManifestEntry("c", "ok"))
-            assert written.count() == 3
+            assert written.count([]) == 3
