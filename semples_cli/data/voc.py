@@ -52,7 +52,18 @@ def read_split(devkit: Path, split: str | None) -> tuple[str, tuple[str, ...] | 
         msg = f"{devkit / SPLITS}: no list of split {' or '.join(wanted)}; {choose}"
         raise DataError(msg)
     entries = read_entries(devkit / SPLITS / f"{name}.txt")
-    return name, tuple(dict.fromkeys(_id_in(entry) for _, entry in entries))
+    return name, tuple(dict.fromkeys(id_in_split(entry) for _, entry in entries))
+
+
+def id_in_split(entry: str) -> str:
+    """The image id of a line of a split list.
+
+    Args:
+        entry: `2007_000032`; some lists name two files instead: `/JPEGImages/2007_000032.jpg /SegmentationClassAug/…`.
+    """
+    first = entry.split()[0].removeprefix("/").removeprefix(f"{IMAGES}/")
+    suffix = Path(first).suffix
+    return first.removesuffix(suffix) if suffix.lower() in SUFFIXES else first
 
 
 def voc_order(table: LabelTable) -> ClassSet | None:
@@ -61,10 +72,3 @@ def voc_order(table: LabelTable) -> ClassSet | None:
     names = set(table.class_names or ()) | {name for row in table.rows.values() for name in row.names}
     fixed = table.class_names is not None and table.source.is_file()
     return voc if names and not fixed and names <= set(voc.names) else None
-
-
-def _id_in(entry: str) -> str:
-    """`2007_000032`; some lists name two files instead: `/JPEGImages/2007_000032.jpg /SegmentationClassAug/…`."""
-    first = entry.split()[0].removeprefix("/").removeprefix(f"{IMAGES}/")
-    suffix = Path(first).suffix
-    return first.removesuffix(suffix) if suffix.lower() in SUFFIXES else first

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semples_cli.artifacts.mask_png import find_masks, read_mask
+from semples_cli.data.voc import id_in_split
 from semples_cli.errors import ArtifactError, DataError
 from semples_cli.types import MaskArray, Shard
 
@@ -132,7 +133,9 @@ def _read_split(path: Path, targets: Mapping[str, Path]) -> tuple[str, ...]:
     for number, line in enumerate(map(str.strip, lines), start=1):
         if not line:
             continue
-        sample_id = line if line in targets else line.split(maxsplit=1)[0]  # an id may have spaces; labels may follow
+        # An id may have spaces, labels may follow, and some lists name image and mask in its place.
+        forms = (line, line.split(maxsplit=1)[0], id_in_split(line))
+        sample_id = next((form for form in forms if form in targets), forms[1])
         if sample_id not in targets:
             msg = f"{path}:{number}: no ground truth for {sample_id!r}; ids there look like {next(iter(targets))!r}"
             raise DataError(msg)

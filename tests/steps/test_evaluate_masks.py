@@ -227,7 +227,15 @@ class TestSplitList:
             tmp_path / "masks", tmp_path / "truth", CLASSES, split_list=tmp_path / "val.txt", progress=silent
         )
 
-    @pytest.mark.parametrize("text", ["b\na/1\n", "a/1 0 3\n\n  b 1\nb\n", "\ufeffb\r\na/1\r\n"])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "b\na/1\n",
+            "a/1 0 3\n\n  b 1\nb\n",
+            "\ufeffb\r\na/1\r\n",
+            "/JPEGImages/a/1.jpg /SegmentationClassAug/a/1.png\n/JPEGImages/b.jpg /SegmentationClassAug/b.png\n",
+        ],
+    )
     def test_counts_only_what_is_listed(self, tmp_path, truth, guess, text):
         report = self.evaluate(tmp_path, text)
         wanted = {sample_id: truth[sample_id] for sample_id in ("a/1", "b")}
@@ -243,6 +251,11 @@ class TestSplitList:
         for folder in ("masks", "truth"):
             write_mask(tmp_path / folder / "my cat.png", np.ones((2, 2), np.uint8))
         assert self.evaluate(tmp_path, "my cat\n").miou == 1
+
+    def test_an_id_that_looks_like_a_file(self, tmp_path, truth, guess):
+        for folder in ("masks", "truth"):
+            write_mask(tmp_path / folder / "cat.jpg.png", np.ones((2, 2), np.uint8))
+        assert self.evaluate(tmp_path, "cat.jpg 1\n").miou == 1
 
     def test_an_unknown_id_is_named_with_its_line(self, tmp_path, truth, guess):
         with pytest.raises(DataError, match=r"val\.txt:2: no ground truth for 'c'; ids there look like 'a/1'"):
