@@ -1,7 +1,7 @@
 """Refine masks or CAMs by a dense CRF, on all cores, and write the refined masks as a run folder of their own."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -41,6 +41,7 @@ def apply_crf(
     class_set: ClassSet | None = None,
     workers: int | None = None,
     shard: Shard | None = None,
+    only: Container[str] | None = None,
     overwrite: bool = False,
     overlay: bool = False,
     progress: Progress | None = None,
@@ -62,6 +63,7 @@ def apply_crf(
         class_set: The classes of `source`; None: as its run.json says.
         workers: Threads or processes; None: one for each core; 1 stays in this thread.
         shard: Do this part of the items alone; other processes do the others in the same folder at the same time.
+        only: Do these items alone, by id, as far as they are there; None: all.
         overwrite: Do everything again.
         overlay: Also write pictures of image and mask to `<out>/overlays/`.
         progress: Called as (done, total); None draws a tqdm bar.
@@ -81,7 +83,7 @@ def apply_crf(
     origin, pictures, inputs = find_pictures(images, origin)
     check_out(out, origin, inputs)
     run, record = RunFolder(out), _record(origin, inputs, settings, class_set)
-    items = sorted(pictures.keys() | origin.files.keys())
+    items = sorted(item for item in pictures.keys() | origin.files.keys() if only is None or item in only)
     if shard is not None:
         record["shards"] = shard_record(shard, items)
         items = items[shard.part]

@@ -6,32 +6,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
-from semples_cli.artifacts.prompts_file import read_prompts
 from semples_cli.artifacts.run_folder import RunFolder, check_same_run, class_record, read_run_record
 from semples_cli.artifacts.run_lock import lock_run
 from semples_cli.config import MASK_MODES
-from semples_cli.data.image_folder import ImageFile
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.engine.clip import ClipEngine
-from semples_cli.engine.data_parallel import Ranks, join_ranks
+from semples_cli.engine.data_parallel import join_ranks
 from semples_cli.functional.crf_backends import check_backend
-from semples_cli.steps.apply_crf import apply_crf
 from semples_cli.steps.background_texts import UNLEARNED
 from semples_cli.steps.cam_record import Note
 from semples_cli.steps.choose_background import BackgroundRule
 from semples_cli.steps.choose_maker import choose_maker
 from semples_cli.steps.learn_prompts import INITIAL_NAME, MATCHED_CAMS, learn_prompts
 from semples_cli.steps.make_cams import check_cams, make_cams
+from semples_cli.steps.pipeline_crf import CRF, PROMPTS_NAME, REFINED, SEEDS, PipelineRun, crf_ahead, finish_crf
 from semples_cli.steps.pipeline_settings import PipelineSettings, pipeline_settings
 from semples_cli.steps.progress import Begin, begin_late, tqdm_progress
 from semples_cli.steps.ranks import begin_on_main, make_masks
 from semples_cli.steps.refine_cams import refine_cams
-from semples_cli.types import ClassSet, PromptSet, RunSummary, Sample, Shard
+from semples_cli.types import ClassSet, RunSummary, Sample, Shard
 
 DEFAULT_SETTINGS = pipeline_settings()
 
-PROMPTS_NAME = "prompts.safetensors"
-SEEDS, REFINED, CRF = "seeds", "refined", "crf"
 # The command that each folder belongs to.
 _COMMANDS = {MATCHED_CAMS: "cams", SEEDS: "cams", REFINED: "refine", CRF: "crf"}
 
@@ -50,32 +46,6 @@ class PipelineStage:
     name: str
     output: Path
     summary: RunSummary
-
-
-@dataclass(frozen=True)
-class _Pipeline:
-    """What every stage is given; see `run_pipeline`."""
-
-    samples: Sequence[Sample]
-    class_set: ClassSet
-    engine: ClipEngine
-    out: Path
-    settings: PipelineSettings
-    init: Path | None
-    background: BackgroundRule | None
-    inputs: Sequence[Path]
-    skipped: Sequence[tuple[str, str]]
-    workers: int | None
-    overwrite: bool
-    overlays: bool
-    max_pixels: int
-    begin: Begin
-    note: Note | None
-    ranks: Ranks
-
-    @property
-    def prompts(self) -> PromptSet:
-        return read_prompts(self.out / PROMPTS_NAME)
 
 
 def run_pipeline(
@@ -130,7 +100,7 @@ def run_pipeline(
             the model.
     """
     ranks = join_ranks(engine.device)
-    run = _Pipeline(
+    run = PipelineRun(
         samples,
         class_set,
         engine,
@@ -150,15 +120,15 @@ def run_pipeline(
     )
     ranks.from_main(lambda: _check(run))
     with closing(lock_run(RunFolder(out).lock)) if ranks.is_main else nullcontext():
-        return (
-            _learn(run),
-            _make_masks(run, SEEDS, lambda run: make_masks(ranks, lambda shard: _make_seeds(run, shard))),
-            _make_masks(run, REFINED, _refine),
-            _make_masks(run, CRF, lambda run: ranks.from_main(lambda: _apply_crf(run))),
-        )
+        learned = _learn(run)
+        seeds = _make_masks(run, SEEDS, lambda run: make_masks(ranks, lambda shard: _make_seeds(run, shard)))
+        with crf_ahead(run) as ahead:
+            refined = _make_masks(run, REFINED, _refine)
+        crf = _make_masks(run, CRF, lambda run: ranks.from_main(lambda: finish_crf(run, ahead)))
+        return learned, seeds, refined, crf
 
 
-def _check(run: _Pipeline) -> None:
+def _check(run: PipelineRun) -> None:
     """What the last stage would refuse is refused now, and not after hours of training."""
     check_backend(run.settings.crf.backend)
     check_cams(run.samples, run.class_set, run.out, run.inputs, MASK_MODES[0])
@@ -169,7 +139,7 @@ def _check(run: _Pipeline) -> None:
             check_same_run(read_run_record(run.out / name), record)
 
 
-def _learn(run: _Pipeline) -> PipelineStage:
+def _learn(run: PipelineRun) -> PipelineStage:
     path, started = run.out / PROMPTS_NAME, perf_counter()
     before = _identity(path)
     prompts = learn_prompts(
@@ -206,14 +176,14 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-def _make_masks(run: _Pipeline, name: str, make: Callable[[_Pipeline], RunSummary]) -> PipelineStage:
+def _make_masks(run: PipelineRun, name: str, make: Callable[[PipelineRun], RunSummary]) -> PipelineStage:
     """The seconds are those of the whole stage, training included."""
     started = perf_counter()
     summary = make(run)
     return PipelineStage(name, run.out / name, replace(summary, seconds=perf_counter() - started))
 
 
-def _make_seeds(run: _Pipeline, shard: Shard | None) -> RunSummary:
+def _make_seeds(run: PipelineRun, shard: Shard | None) -> RunSummary:
     maker = choose_maker(run.engine, run.class_set, run.settings.cams, prompts=run.prompts)
     return make_cams(
         run.samples,
@@ -234,7 +204,7 @@ def _make_seeds(run: _Pipeline, shard: Shard | None) -> RunSummary:
     )
 
 
-def _refine(run: _Pipeline) -> RunSummary:
+def _refine(run: PipelineRun) -> RunSummary:
     return refine_cams(
         run.samples,
         run.class_set,
@@ -253,17 +223,4 @@ def _refine(run: _Pipeline) -> RunSummary:
         training_progress=begin_late(run.begin, "refining"),
         progress=begin_late(run.begin, REFINED),
         note=run.note,
-    )
-
-
-def _apply_crf(run: _Pipeline) -> RunSummary:
-    return apply_crf(
-        run.out / REFINED,
-        [ImageFile(sample.id, sample.image_path) for sample in run.samples],
-        run.out / CRF,
-        run.settings.crf,
-        workers=run.workers,
-        overwrite=run.overwrite,
-        overlay=run.overlays,
-        progress=run.begin(CRF),
     )

@@ -73,6 +73,16 @@ def masks_of(folder):
     return {item: path.read_bytes() for item, path in find_masks(folder).items()}
 
 
+def test_a_part_by_ids_is_gone_on_with(world):
+    first = crf(world, only={"a/1", "b", "never made"})
+    assert (first.written, first.resumed, first.skipped, first.failed) == (2, 0, (), ())
+    assert set(masks_of(world / "out")) == {"a/1", "b"}
+    rest = crf(world)
+    assert (rest.written, rest.resumed) == (3, 2)
+    crf(world, out="whole")
+    assert masks_of(world / "out") == masks_of(world / "whole")
+
+
 def image_of(world, item):
     return np.asarray(Image.open(world / "images" / f"{item}.png"))
 

@@ -1,6 +1,7 @@
 """The pipeline as a whole: what it writes, that it goes on stage by stage, and what it refuses before any training."""
 
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from semples_cli.artifacts.run_folder import RunFolder, read_run_record
 from semples_cli.artifacts.run_lock import lock_run
 from semples_cli.config import CRF_PRESETS, CamSettings, PromptSettings
 from semples_cli.errors import ArtifactError, EngineError, SettingsError
+from semples_cli.steps import crf_ahead, pipeline_crf
 from semples_cli.steps import run_pipeline as step
 from semples_cli.steps.apply_crf import apply_crf
 from semples_cli.steps.choose_maker import choose_maker
@@ -136,12 +138,83 @@ def test_an_interrupted_run_goes_on_with_the_stage_that_it_was_in(pipeline, monk
         raise InterruptedRun
 
     with monkeypatch.context() as patched:
-        patched.setattr(step, stage, interrupt)
+        patched.setattr(pipeline_crf if stage == "apply_crf" else step, stage, interrupt)
         with pytest.raises(InterruptedRun):
             pipeline()
     done = STAGES[: 1 + ["make_cams", "refine_cams", "apply_crf"].index(stage)]
     again = counts(pipeline())
     assert [name for name, (written, _) in again.items() if not written] == done
+
+
+@pytest.fixture
+def ahead(monkeypatch):
+    """As where a GPU computes; the passes, by their ids."""
+    passes, real = [], pipeline_crf.apply_crf
+
+    def crf(*args, only=None, **options):
+        passes.append(only if only is None else sorted(only))
+        return real(*args, only=only, **options)
+
+    monkeypatch.setattr(pipeline_crf, "_cores_are_free", lambda run: True)
+    monkeypatch.setattr(pipeline_crf, "apply_crf", crf)
+    monkeypatch.setattr(crf_ahead, "POLL_SECONDS", 0.005)
+    monkeypatch.setattr(crf_ahead, "LEAST_ITEMS", 1)
+    return passes
+
+
+def linger(monkeypatch):
+    """Refinement gives the CRF time to catch up before it ends."""
+    real = step.refine_cams
+
+    def slow(*args, **kwargs):
+        summary = real(*args, **kwargs)
+        time.sleep(1)
+        return summary
+
+    monkeypatch.setattr(step, "refine_cams", slow)
+
+
+def test_the_crf_runs_ahead_where_cores_are_free(pipeline, ahead, monkeypatch, tmp_path):
+    linger(monkeypatch)
+    stages = pipeline()
+    assert counts(stages) == {"prompts": (3, 0), **dict.fromkeys(STAGES[1:], (MASKS, 0))}
+    assert sorted(item for each in ahead[:-1] for item in each) == sorted(PHOTOS)
+    assert ahead[-1] is None
+    early = {path.stem: path.read_bytes() for path in (pipeline.out / "crf").rglob("*.png")}
+    assert len(early) == MASKS
+    monkeypatch.setattr(pipeline_crf, "_cores_are_free", lambda run: False)
+    pipeline(out=tmp_path / "serial")
+    assert {path.stem: path.read_bytes() for path in (tmp_path / "serial/crf").rglob("*.png")} == early
+    assert read_run_record(pipeline.out / "crf") == {
+        **read_run_record(tmp_path / "serial/crf"),
+        "source": str(pipeline.out / "refined"),
+    }
+    del ahead[:]
+    assert counts(pipeline())["crf"] == (0, MASKS)
+
+
+def test_overwrite_does_everything_again_ahead_too(pipeline, ahead, monkeypatch):
+    pipeline()
+    linger(monkeypatch)
+    del ahead[:]
+    before = {path: path.stat().st_mtime_ns for path in (pipeline.out / "crf").rglob("*.png")}
+    assert counts(pipeline(overwrite=True))["crf"] == (MASKS, 0)
+    assert len(ahead) > 1
+    assert all(path.stat().st_mtime_ns > then for path, then in before.items())
+
+
+def test_what_fails_ahead_is_said_by_the_last_pass(pipeline, ahead, monkeypatch):
+    linger(monkeypatch)
+    pipeline(settings=replace(SETTINGS, crf=replace(SETTINGS.crf, iterations=2)))
+    (pipeline.out / "crf/.semples/manifest.jsonl").write_text("no line\n")
+    other = replace(SETTINGS, generator_cams=replace(CAMS, affinity_layers="none", size=48))
+    with pytest.raises(ArtifactError, match=r"manifest\.jsonl:1: damaged line"):
+        pipeline(other)
+
+
+def test_the_cores_are_not_free_on_a_cpu(pipeline, monkeypatch):
+    monkeypatch.setattr(pipeline_crf, "CrfAhead", None)
+    assert counts(pipeline())["crf"] == (MASKS, 0)
 
 
 def test_another_crf_makes_the_crf_alone_again(pipeline):
