@@ -2,10 +2,11 @@
 
     python benchmarks/crf.py [--images 12] [--rounds 3] [--workers 1 2] [--labels 2 3 5 21] [--presets all] [--json]
 
-Bare: inference alone, set-up included, images and unaries in memory, one thread. Ours: `apply_crf`, with reading image
-and mask, hashing, writing mask and manifest, and starting threads or processes. A quarter: `--crf-max-pixels` of a
-quarter of the pixels. Contenders are interleaved, round by round; medians, and fastest to slowest round. Then one image
-in a process of its own for each backend: how far it raises the memory that image and unary are in (Linux).
+Bare: inference alone, set-up included, images and unaries in memory, one thread; on all cores: by one process each,
+which share cache and memory, so that twice the cores are not twice as fast. Ours: `apply_crf`, with reading image and
+mask, hashing, writing mask and manifest, and starting threads or processes. A quarter: `--crf-max-pixels` of a quarter
+of the pixels. Contenders are interleaved, round by round; medians, and fastest to slowest round. Then one image in a
+process of its own for each backend: how far it raises the memory that image and unary are in (Linux).
 """
 
 import argparse
@@ -94,6 +95,29 @@ def bare(backend, settings, inputs, out):
     return [infer(backend, settings, image, unary).argmax(0) for image, unary in inputs]
 
 
+def bare_on_all_cores(backend, settings, inputs, out):
+    """The same by as many processes as workers at most, forked with their inputs: what the machine itself allows."""
+    del out
+    count = min(os.cpu_count() or 1, len(inputs))
+    parts = [inputs[i::count] for i in range(count)]
+    context = get_context("fork")
+    pipes = [context.Pipe(duplex=False) for _ in parts]
+    workers = [
+        context.Process(target=_send, args=(writer, backend, settings, part))
+        for (_, writer), part in zip(pipes, parts, strict=True)
+    ]
+    for worker in workers:
+        worker.start()
+    found = [reader.recv() for reader, _ in pipes]
+    for worker in workers:
+        worker.join()
+    return [found[i % count][i // count] for i in range(len(inputs))]
+
+
+def _send(writer, backend, settings, part):
+    writer.send([mask.astype(np.uint8) for mask in bare(backend, settings, part, None)])
+
+
 def ours(folder, settings, workers, inputs, out):
     """Masks of the whole step; `inputs` are read from files again."""
     del inputs
@@ -108,6 +132,7 @@ def contenders(folder, settings, workers):
     """What is compared, by name; the first is what the others are compared with."""
     quarter = replace(settings, max_pixels=HEIGHT * WIDTH // 4)
     runs = {f"bare {backend}": partial(bare, backend, settings) for backend in BACKENDS}
+    runs |= {f"bare {backend}, all cores": partial(bare_on_all_cores, backend, settings) for backend in BACKENDS}
     for backend in BACKENDS:
         for count in workers:
             name = f"ours {backend}, {count} worker{'s' * (count > 1)}"
