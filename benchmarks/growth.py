@@ -3,11 +3,13 @@
     python benchmarks/growth.py images --image-counts 500 1000 2000 4000
     python benchmarks/growth.py resolution --sizes 224 336 448 512 640 768
     python benchmarks/growth.py classes --class-counts 10 20 80 254
+    python benchmarks/growth.py files
 
 images: the commands themselves on the built-in world and model; seconds and peak memory of each whole process, start-up
 included, and once more over what is finished (resume). resolution: CAMs of ViT-B-16 with random weights and the bare
 forward pass in turns, on one thread and on all; what the pass computes (its matrix products) as a share of what one
-large matrix product computes here. classes: a step of prompt learning, and the background-score curve of one image.
+large matrix product computes here. files: the whole step from JPEGs to masks against the network alone. classes: a step
+of prompt learning, and the background-score curve of one image.
 """
 
 import argparse
@@ -27,6 +29,7 @@ import numpy as np
 import torch
 from cams_speed import CLASSES, bare, random_engine, time_in_turns
 from gpu import random_images, tower_flops
+from PIL import Image
 
 from semples_cli.config import CamSettings, EngineSettings, PromptSettings
 from semples_cli.data.background_words import read_background_words
@@ -38,7 +41,9 @@ from semples_cli.engine.generator_training import encode_labels
 from semples_cli.engine.prompt_training import PromptLearning
 from semples_cli.engine.seeds import SeedGenerator
 from semples_cli.functional.background_curve import BackgroundCurve
+from semples_cli.steps.make_cams import make_cams
 from semples_cli.steps.progress import silent
+from semples_cli.types import Sample
 
 Row = tuple[str, ...]
 
@@ -138,7 +143,40 @@ def by_classes(args: argparse.Namespace) -> Iterator[Row]:
         yield str(count), f"{1000 * step:.0f}", f"{1000 * median(spent):.1f}", f"{curve.counts.nbytes / 1e6:.0f}"
 
 
-PARTS = {"images": by_images, "resolution": by_resolution, "classes": by_classes}
+def by_files(args: argparse.Namespace) -> Iterator[Row]:
+    """What reading, resizing, cutting and writing add to the network, whose batches they run beside."""
+    yield "model", "images", "network alone, s an image", "whole step", "beyond the network"
+    tiny = build_engine(EngineSettings(weights=str(model_dir()), device=args.device, precision="fp32"))
+    large = random_engine(args.model, "fp32", args.device)
+    for name, engine, size, count in ((args.model, large, 512, 16), ("tiny", tiny, 64, 400)):
+        settings = CamSettings(size=size, background_words=read_background_words("voc"))
+        generator = SeedGenerator(engine, CLASSES, settings)
+        with tempfile.TemporaryDirectory() as folder:
+            pictures = [np.roll(photograph(500, 375), 7 * n, axis=1) for n in range(count)]
+            samples = [Sample(f"{n:04}", Path(folder) / f"{n:04}.jpg", (1, 2)) for n in range(count)]
+            for sample, picture in zip(samples, pictures, strict=True):
+                Image.fromarray(picture).save(sample.image_path, quality=90)
+            prepared, out = [generator.prepare(picture) for picture in pictures], Path(folder) / "out"
+            step = functools.partial(make_cams, samples, CLASSES, engine, out, settings, generator=generator)
+            contenders = {
+                "network": functools.partial(generator.maps, pictures, [(1, 2)] * count, prepared),
+                "step": functools.partial(step, overwrite=True, progress=silent),
+            }
+            spent = time_in_turns(contenders, args.repeats)
+        network, whole = (median(seconds) / count for seconds in spent.values())
+        yield name, str(count), f"{network:.4f}", f"{whole:.4f}", f"{100 * (whole / network - 1):.1f} %"
+
+
+def photograph(width: int, height: int) -> np.ndarray:
+    """Smooth with some texture, (H, W, 3) uint8: as heavy to decode as a photograph."""
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
+    return np.clip(np.asarray(coarse) + rng.normal(0, 12, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+PARTS = {"images": by_images, "files": by_files, "resolution": by_resolution, "classes": by_classes}
 
 
 def main() -> None:
@@ -148,6 +186,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[224, 336, 448, 512, 640, 768])
     parser.add_argument("--class-counts", type=int, nargs="+", default=[10, 20, 80, 254])
     parser.add_argument("--model", default="ViT-B-16")
+    parser.add_argument("--device", default="cpu", help="of files")
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     logging.disable(logging.WARNING)  # open_clip on random weights, which are wanted here
