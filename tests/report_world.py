@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from semples_cli.artifacts.cam_store import write_cam
-from semples_cli.artifacts.manifest import FileIdentity, Manifest, ManifestEntry
+from semples_cli.artifacts.manifest import Manifest
+from semples_cli.artifacts.manifest_entries import FileIdentity, ManifestEntry
 from semples_cli.artifacts.mask_png import write_mask
 from semples_cli.artifacts.run_folder import RunFolder, class_record, write_run_record
 from semples_cli.types import Cam, ClassSet

@@ -13,81 +13,19 @@ two shards have a line on the same item.
 
 import hashlib
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from typing import Self
 
 from semples_cli.artifacts.atomic import open_atomic
+from semples_cli.artifacts.manifest_entries import FileIdentity, ManifestEntry, each_entry, read_entries, whole_lines
 from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.artifacts.run_locks import RunLocks, remove_shard_locks
 from semples_cli.errors import ArtifactError
 from semples_cli.tars.members import open_file, stat_file
 from semples_cli.types import Shard
-
-Status = Literal["ok", "skipped", "failed"]
-
-
-@dataclass(frozen=True, slots=True)  # a million of them are held at once
-class FileIdentity:
-    """What a file held when an item was made from it.
-
-    Attributes:
-        path: Absolute path.
-        size: Bytes.
-        mtime_ns: Time of last change, in nanoseconds.
-        sha256: Hash of the contents; the only part that a key is made of.
-    """
-
-    path: str
-    size: int
-    mtime_ns: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)  # a million of them are held at once
-class ManifestEntry:
-    """How one item ended.
-
-    Attributes:
-        id: Image id.
-        status: 'ok', 'skipped' (on purpose) or 'failed'.
-        reason: Why it was skipped or failed; '' for 'ok'.
-        key: From `item_key`; '' where the item never got that far.
-        seconds: Time spent on it.
-        output: Path of the output relative to the run folder; '' for none.
-        confidence: In [0, 1]: how sure the step is of the mask, where it knows; that of its least sure class.
-        class_confidence: The same of each class that the image's label names, by class index as text, as JSON has it.
-        coverage: In [0, 1]: share of the mask's pixels that are not 255, where the step knows.
-        files: The files it was made from, in the order given to `Manifest.identify`.
-    """
-
-    id: str
-    status: Status
-    reason: str = ""
-    key: str = ""
-    seconds: float = 0.0
-    output: str = ""
-    confidence: float | None = None
-    files: tuple[FileIdentity, ...] = ()
-    class_confidence: Mapping[str, float] = field(default_factory=dict)
-    coverage: float | None = None
-
-
-def item_key(files: Sequence[FileIdentity], facts: Mapping[str, object]) -> str:
-    """Hash of all that an item's output depends on.
-
-    Args:
-        files: What `Manifest.identify` returned; only the contents count, not where they lie.
-        facts: The rest as JSON values: labels, settings, weights hash, and the format version of the step, which is
-            raised whenever the step would write something else for the same input.
-
-    Returns:
-        64 hexadecimal digits.
-    """
-    text = json.dumps([[file.sha256 for file in files], facts], sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Manifest:
@@ -123,7 +61,7 @@ class Manifest:
                 remove_shard_locks(folder, shard)
             own = folder.manifest_of(shard)
             # A torn last line is cut off, or the next line would be glued to it.
-            whole = 0 if overwrite else sum(map(len, _whole_lines(own)))
+            whole = 0 if overwrite else sum(map(len, whole_lines(own)))
             self.entries = {} if overwrite else read_entries(folder, only)
             self._handle = own.open("ab", buffering=0)
             self._handle.truncate(whole)
@@ -201,50 +139,6 @@ class Manifest:
         self.entries[entry.id] = entry
 
 
-def read_entries(folder: RunFolder, only: Container[str] | None = None) -> dict[str, ManifestEntry]:
-    """What is known of a run's items, whether it was cut into shards or not.
-
-    Args:
-        folder: The run; where it has no manifest, nothing is known.
-        only: Ids of the items that are wanted; None: all. An entry takes about a kilobyte.
-
-    Returns:
-        The last entry of each item, by id.
-
-    Raises:
-        ArtifactError: A line is damaged.
-    """
-    entries = read_manifest(folder.manifest, only)
-    for path in folder.shard_manifests:
-        entries |= read_manifest(path, only)
-    return entries
-
-
-def read_manifest(path: Path, only: Container[str] | None = None) -> dict[str, ManifestEntry]:
-    """Read a manifest; the later of two lines on an item wins, a torn last line is left out.
-
-    Args:
-        path: `manifest.jsonl`; a missing one is empty.
-        only: Ids of the items that are wanted; None: all.
-
-    Returns:
-        The last entry of each item, by id.
-
-    Raises:
-        ArtifactError: A line is damaged.
-    """
-    return {entry.id: entry for entry in _each_entry(path) if only is None or entry.id in only}
-
-
-def _each_entry(path: Path) -> Iterator[ManifestEntry]:
-    for number, line in enumerate(_whole_lines(path), 1):
-        try:
-            yield _parse(json.loads(line))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            msg = f"{path}:{number}: damaged line ({error}); delete the line to redo its item, or use --overwrite"
-            raise ArtifactError(msg) from None
-
-
 def _take_in_shards(folder: RunFolder, *, forget: bool) -> None:
     """Put the lines of all shards into the manifest of the run; only for who is alone in the folder.
 
@@ -253,29 +147,13 @@ def _take_in_shards(folder: RunFolder, *, forget: bool) -> None:
     shards = folder.shard_manifests
     if shards and not forget:
         for path in (folder.manifest, *shards):
-            for _ in _each_entry(path):  # refuses damaged lines while it is still known whose they are
+            for _ in each_entry(path):  # refuses damaged lines while it is still known whose they are
                 pass
         with open_atomic(folder.manifest) as handle:
             for path in (folder.manifest, *shards):
-                handle.writelines(_whole_lines(path))
+                handle.writelines(whole_lines(path))
     for path in shards:
         path.unlink()
-
-
-def _whole_lines(path: Path) -> Iterator[bytes]:
-    """Its lines, without a torn last one; none where there is no file."""
-    if path.exists():
-        with path.open("rb") as handle:
-            yield from (line for line in handle if line.endswith(b"\n"))
-
-
-def _parse(values: dict[str, Any]) -> ManifestEntry:
-    files = tuple(FileIdentity(**file) for file in values.pop("files"))
-    entry = ManifestEntry(**values, files=files)
-    if entry.status not in get_args(Status):
-        msg = f"status {entry.status!r}"
-        raise ValueError(msg)
-    return entry
 
 
 def _identify(path: Path, known: Mapping[str, FileIdentity]) -> FileIdentity:

@@ -6,7 +6,8 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-from semples_cli.artifacts.manifest import Manifest, ManifestEntry, item_key
+from semples_cli.artifacts.manifest import Manifest
+from semples_cli.artifacts.manifest_entries import ManifestEntry, item_key
 from semples_cli.artifacts.run_folder import RunFolder, check_same_run, class_record, read_run_record, write_run_record
 from semples_cli.config import CrfSettings
 from semples_cli.data.image_folder import ImageFile

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from semples_cli.artifacts.cam_store import SUFFIX, stored_scores, write_cam
-from semples_cli.artifacts.manifest import FileIdentity, Manifest, item_key
+from semples_cli.artifacts.manifest import Manifest
+from semples_cli.artifacts.manifest_entries import FileIdentity, item_key
 from semples_cli.artifacts.mask_png import write_mask
 from semples_cli.artifacts.overlay_png import write_overlay
 from semples_cli.artifacts.run_folder import RunFolder

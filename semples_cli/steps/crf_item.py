@@ -7,7 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
-from semples_cli.artifacts.manifest import FileIdentity
+from semples_cli.artifacts.manifest_entries import FileIdentity
 from semples_cli.artifacts.mask_png import read_mask, write_mask
 from semples_cli.artifacts.overlay_png import write_overlay
 from semples_cli.config import CrfSettings

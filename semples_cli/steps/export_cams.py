@@ -7,7 +7,8 @@ from time import perf_counter
 from typing import Any
 
 from semples_cli.artifacts.atomic import open_atomic
-from semples_cli.artifacts.manifest import Manifest, ManifestEntry, item_key
+from semples_cli.artifacts.manifest import Manifest
+from semples_cli.artifacts.manifest_entries import ManifestEntry, item_key
 from semples_cli.artifacts.run_folder import HIDDEN, RunFolder, check_same_run, read_run_record, write_run_record
 from semples_cli.data.cams.irn import NAME as IRN
 from semples_cli.data.cams.irn import irn_file

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from semples_cli.artifacts.export.protocol import ExportSettings, MaskExporter
-from semples_cli.artifacts.manifest import read_entries
+from semples_cli.artifacts.manifest_entries import read_entries
 from semples_cli.artifacts.mask_png import find_masks
 from semples_cli.artifacts.run_folder import RunFolder, class_record, read_class_set, read_run_record
 from semples_cli.data.image_folder import ImageFile

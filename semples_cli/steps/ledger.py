@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from semples_cli.artifacts.manifest import Manifest, ManifestEntry
+from semples_cli.artifacts.manifest import Manifest
+from semples_cli.artifacts.manifest_entries import ManifestEntry
 from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.types import Progress, RunSummary
 

@@ -9,7 +9,8 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 
-from semples_cli.artifacts.manifest import Manifest, ManifestEntry
+from semples_cli.artifacts.manifest import Manifest
+from semples_cli.artifacts.manifest_entries import ManifestEntry
 from semples_cli.artifacts.run_folder import OVERLAYS, RunFolder, read_run_record
 from semples_cli.config import MASK_MODES, CamSettings
 from semples_cli.data.image_folder import check_output_folder

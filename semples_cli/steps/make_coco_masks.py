@@ -9,7 +9,8 @@ from time import perf_counter
 
 import numpy as np
 
-from semples_cli.artifacts.manifest import Manifest, ManifestEntry, item_key
+from semples_cli.artifacts.manifest import Manifest
+from semples_cli.artifacts.manifest_entries import ManifestEntry, item_key
 from semples_cli.artifacts.mask_png import write_mask
 from semples_cli.artifacts.run_folder import RunFolder, check_same_run, class_record, read_run_record, write_run_record
 from semples_cli.config import MASK_MODES

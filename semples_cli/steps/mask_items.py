@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from semples_cli.artifacts.export.protocol import ExportImage
-from semples_cli.artifacts.manifest import ManifestEntry
+from semples_cli.artifacts.manifest_entries import ManifestEntry
 from semples_cli.artifacts.mask_png import read_mask
 from semples_cli.data.images import read_image_size
 from semples_cli.errors import DataError

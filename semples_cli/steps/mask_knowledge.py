@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semples_cli.artifacts.manifest import ManifestEntry, read_entries
+from semples_cli.artifacts.manifest_entries import ManifestEntry, read_entries
 from semples_cli.artifacts.run_folder import RunFolder, read_class_set, read_run_record
 from semples_cli.data.class_list import read_class_list
 from semples_cli.data.dataset import load_dataset

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from semples_cli.artifacts.manifest import ManifestEntry, read_entries
+from semples_cli.artifacts.manifest_entries import ManifestEntry, read_entries
 from semples_cli.artifacts.mask_png import find_masks, read_mask
 from semples_cli.artifacts.run_folder import HIDDEN, RunFolder, read_class_set, read_run_record
 from semples_cli.errors import ArtifactError, SettingsError

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from tar_files import write_tar
 
-from semples_cli.artifacts.manifest import FileIdentity, Manifest, ManifestEntry, item_key, read_entries, read_manifest
+from semples_cli.artifacts.manifest import Manifest
+from semples_cli.artifacts.manifest_entries import FileIdentity, ManifestEntry, item_key, read_entries, read_manifest
 from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.artifacts.run_lock import is_locked, lock_run
 from semples_cli.errors import ArtifactError

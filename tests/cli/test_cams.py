@@ -9,7 +9,7 @@ from small_world import PHOTOS
 from typer.testing import CliRunner
 
 from semples_cli.artifacts.cam_store import find_cams, read_cam
-from semples_cli.artifacts.manifest import read_manifest
+from semples_cli.artifacts.manifest_entries import read_manifest
 from semples_cli.artifacts.mask_png import find_masks, read_mask
 from semples_cli.artifacts.run_folder import RunFolder, read_run_record
 from semples_cli.cli.app import app

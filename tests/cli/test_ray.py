@@ -13,7 +13,7 @@ import pytest
 from small_world import PHOTOS
 from typer.testing import CliRunner
 
-from semples_cli.artifacts.manifest import read_entries
+from semples_cli.artifacts.manifest_entries import read_entries
 from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.cli.app import app
 from semples_cli.steps.ray_cluster import Slots

@@ -13,7 +13,7 @@ from small_world import CLASSES, CLIP_CONFIG, PHOTOS
 from tar_files import FORMATS, special, write_tar
 from typer.testing import CliRunner
 
-from semples_cli.artifacts.manifest import read_manifest
+from semples_cli.artifacts.manifest_entries import read_manifest
 from semples_cli.artifacts.mask_png import find_masks, read_mask
 from semples_cli.artifacts.prompts_file import read_prompts
 from semples_cli.artifacts.run_folder import RunFolder, read_run_record

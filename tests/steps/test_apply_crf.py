@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from semples_cli.artifacts.cam_store import read_cam, write_cam
-from semples_cli.artifacts.manifest import Manifest, read_manifest
+from semples_cli.artifacts.manifest import Manifest
+from semples_cli.artifacts.manifest_entries import read_manifest
 from semples_cli.artifacts.mask_png import find_masks, read_mask, write_mask
 from semples_cli.artifacts.run_folder import RunFolder, class_record, read_class_set, read_run_record, write_run_record
 from semples_cli.config import CRF_PRESETS

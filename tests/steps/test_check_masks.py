@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semples_cli.artifacts.manifest import Manifest, ManifestEntry
+from semples_cli.artifacts.manifest import Manifest
+from semples_cli.artifacts.manifest_entries import ManifestEntry
 from semples_cli.artifacts.mask_png import write_mask
 from semples_cli.artifacts.run_folder import RunFolder, class_record, write_run_record
 from semples_cli.errors import ArtifactError, DataError, SettingsError

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from semples_cli.artifacts.manifest import Manifest, ManifestEntry
+from semples_cli.artifacts.manifest import Manifest
+from semples_cli.artifacts.manifest_entries import ManifestEntry
 from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.errors import ArtifactError
 from semples_cli.steps import crf_ahead

@@ -7,7 +7,7 @@ import pytest
 from foreign_files import irn, save
 
 from semples_cli.artifacts.cam_store import find_cams, read_cam, write_cam
-from semples_cli.artifacts.manifest import read_manifest
+from semples_cli.artifacts.manifest_entries import read_manifest
 from semples_cli.artifacts.run_folder import RunFolder, class_record, read_run_record, write_run_record
 from semples_cli.errors import ArtifactError, SettingsError
 from semples_cli.functional.masks import resize_scores, seed_mask

@@ -10,7 +10,8 @@ from export_world import CLASSES, MASKS, NUM_VOID, files_in, write_images
 from PIL import Image
 
 from semples_cli.artifacts.export.protocol import ExportSettings
-from semples_cli.artifacts.manifest import Manifest, ManifestEntry
+from semples_cli.artifacts.manifest import Manifest
+from semples_cli.artifacts.manifest_entries import ManifestEntry
 from semples_cli.artifacts.mask_png import write_mask
 from semples_cli.artifacts.run_folder import RunFolder, class_record, write_run_record
 from semples_cli.data.image_folder import find_images

@@ -1,6 +1,7 @@
 import pytest
 
-from semples_cli.artifacts.manifest import Manifest, ManifestEntry, read_manifest
+from semples_cli.artifacts.manifest import Manifest
+from semples_cli.artifacts.manifest_entries import ManifestEntry, read_manifest
 from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.steps.ledger import Ledger
 

@@ -11,7 +11,8 @@ from PIL import Image
 from small_world import CLASSES, PHOTOS
 
 from semples_cli.artifacts.cam_store import find_cams, read_cam, stored_scores
-from semples_cli.artifacts.manifest import Manifest, read_manifest
+from semples_cli.artifacts.manifest import Manifest
+from semples_cli.artifacts.manifest_entries import read_manifest
 from semples_cli.artifacts.mask_png import find_masks, read_mask
 from semples_cli.artifacts.overlay_png import write_overlay
 from semples_cli.artifacts.run_folder import RunFolder, read_class_set, read_run_record

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from report_world import CLASSES, LEAST_CONFIDENT_FIRST, SCENES, SIZE, WORST_FIRST, band, make_world, write_manifest
 
-from semples_cli.artifacts.manifest import ManifestEntry
+from semples_cli.artifacts.manifest_entries import ManifestEntry
 from semples_cli.artifacts.mask_png import voc_palette, write_mask
 from semples_cli.artifacts.prompts_file import PromptTraining, write_prompts
 from semples_cli.artifacts.run_folder import RunFolder

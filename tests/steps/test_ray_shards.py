@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fake_ray import FakeRay, RayError, RayTaskError
 
-from semples_cli.artifacts.manifest import Manifest, ManifestEntry
+from semples_cli.artifacts.manifest import Manifest
+from semples_cli.artifacts.manifest_entries import ManifestEntry
 from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.errors import ArtifactError, BusyError, SemplesError, SettingsError
 from semples_cli.steps import ray_shards

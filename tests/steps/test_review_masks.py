@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from small_world import CLASSES, PHOTOS
 
-from semples_cli.artifacts.manifest import Manifest, read_entries
+from semples_cli.artifacts.manifest import Manifest
+from semples_cli.artifacts.manifest_entries import read_entries
 from semples_cli.artifacts.mask_png import find_masks, read_mask, write_mask
 from semples_cli.artifacts.run_folder import RunFolder, read_class_set, read_run_record
 from semples_cli.config import CamSettings

@@ -8,7 +8,7 @@ import time
 import pytest
 from small_world import CLASSES, PHOTOS
 
-from semples_cli.artifacts.manifest import read_entries
+from semples_cli.artifacts.manifest_entries import read_entries
 from semples_cli.artifacts.run_folder import RunFolder, read_run_record
 from semples_cli.config import CRF_PRESETS, CamSettings, EngineSettings
 from semples_cli.engine.build import build_engine
