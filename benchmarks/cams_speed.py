@@ -35,7 +35,7 @@ from semples_cli.engine.clip import ClipEngine, resample_positions
 from semples_cli.engine.model_dir import ModelDir, write_model_dir
 from semples_cli.engine.preprocess import network_size, to_pixels
 from semples_cli.engine.seeds import SeedGenerator
-from semples_cli.functional.affinity import box_mask, symmetric_affinity
+from semples_cli.functional.affinity import SINKHORN_ROUNDS, box_mask
 from semples_cli.functional.cam import min_max
 from semples_cli.types import ClassSet
 
@@ -81,7 +81,11 @@ class Straightforward:
         attention = torch.stack(attentions[-8:]).mean(0)[0, 1:, 1:].double()
         for k in classes:
             cam = min_max(self._grad_cam(tokens, classes, k).reshape(1, *grid))
-            affinity = symmetric_affinity(attention)
+            affinity = attention
+            for _ in range(SINKHORN_ROUNDS):
+                affinity = affinity / affinity.sum(0, keepdim=True)
+                affinity = affinity / affinity.sum(1, keepdim=True)
+            affinity = (affinity + affinity.T) / 2
             affinity = affinity @ affinity
             box = torch.from_numpy(box_mask(cam[0].cpu().numpy(), settings.box_threshold).reshape(1, -1)).to(cam.device)
             spread = (affinity * box) @ cam.double().flatten()

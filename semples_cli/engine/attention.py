@@ -61,8 +61,7 @@ def mix_heads(heads: Heads) -> tuple[torch.Tensor, torch.Tensor]:
     batch, num_heads, num_tokens, _ = heads.query.shape
     mixed = torch.empty_like(heads.value, memory_format=torch.contiguous_format)
     mean = torch.zeros(batch, num_tokens, num_tokens, device=mixed.device)
-    for b, some in _portions(heads.query):
-        weights = _weights(heads, b, some)
+    for b, some, weights in _weights(heads):
         mean[b] += weights[0] if len(weights) == 1 else weights.sum(0)
         torch.bmm(weights.to(mixed.dtype), heads.value[b, some], out=mixed[b, some])
     return mixed.transpose(1, 2).flatten(2), mean.div_(num_heads)
@@ -96,8 +95,8 @@ def summed_gradient(heads: Heads, mixed: torch.Tensor, gradients: torch.Tensor) 
     upstream = gradients.reshape(num_scores, batch, num_tokens, num_heads, depth).permute(1, 3, 2, 0, 4)  # (B,H,N,K,d)
     summed = torch.empty(3, num_scores, batch, num_heads, depth, dtype=gradients.dtype, device=gradients.device)
     inner = torch.einsum("bhnkd,bnhd->bhnk", upstream, mixed.reshape(batch, num_tokens, num_heads, depth))
-    for b, some in _portions(heads.query):
-        weights, (query, key, value) = _weights(heads, b, some), (each[b, some] for each in heads)
+    for b, some, weights in _weights(heads):
+        query, key, value = (each[b, some] for each in heads)
         given, row = upstream[b, some], inner[b, some]
         first = weights[:, :, 0]
         # G and r side by side, so that one product with the weights does for both.
@@ -111,21 +110,27 @@ def summed_gradient(heads: Heads, mixed: torch.Tensor, gradients: torch.Tensor) 
     return summed.permute(1, 2, 0, 3, 4).reshape(num_scores, batch, 3 * width)
 
 
-def _portions(query: torch.Tensor) -> Iterator[tuple[int, slice]]:
-    """An image and a range of heads whose (N, N) weights are made at once.
+def _heads_at_once(query: torch.Tensor) -> int:
+    return 1 if query.device.type == "cpu" else query.shape[1]
 
-    One head on the CPU: its weights stay in the processor's cache. All heads of an image elsewhere, where many small
-    products would leave the device idle; those of a whole batch would be the largest tensor of the run.
+
+def _weights(heads: Heads) -> Iterator[tuple[int, slice, torch.Tensor]]:
+    """Softmax weights, float32 at the least, portion by portion: image, range of heads, (heads, N, N) until the next.
+
+    One head on the CPU: its weights stay in the processor's cache, always in the same memory, for new memory of this
+    size would be asked of the system each time. All heads of an image elsewhere, where many small products would
+    leave the device idle; those of a whole batch would be the largest tensor of the run.
     """
-    batch, num_heads = query.shape[:2]
-    at_once = 1 if query.device.type == "cpu" else num_heads
+    query, key = heads.query, heads.key.transpose(2, 3)
+    batch, num_heads, num_tokens, _ = query.shape
+    at_once = _heads_at_once(query)
+    dtype = torch.promote_types(query.dtype, torch.float32)
+    weights = torch.empty(at_once, num_tokens, num_tokens, dtype=dtype, device=query.device)
     for b in range(batch):
         for start in range(0, num_heads, at_once):
-            yield b, slice(start, start + at_once)
-
-
-def _weights(heads: Heads, b: int, some: slice) -> torch.Tensor:
-    """(heads, N, N) softmax weights of an image, float32 at the least."""
-    logits = torch.bmm(heads.query[b, some], heads.key[b, some].transpose(1, 2))
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return torch.softmax(logits, -1, out=logits)
+            some = slice(start, start + at_once)
+            if query.dtype == dtype:
+                torch.bmm(query[b, some], key[b, some], out=weights)
+            else:
+                weights.copy_(torch.bmm(query[b, some], key[b, some]))
+            yield b, some, torch.softmax(weights, -1, out=weights)

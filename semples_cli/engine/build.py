@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from semples_cli.config import EngineSettings
+from semples_cli.engine.allocation import keep_freed_memory
 from semples_cli.engine.clip import ClipEngine, Preprocess
 from semples_cli.engine.compact import expand_token_table, seeded_token_table
 from semples_cli.engine.device import resolve_device, resolve_precision
@@ -29,6 +30,8 @@ Tokenizer = Callable[[list[str]], torch.Tensor]
 def build_engine(settings: EngineSettings) -> ClipEngine:
     """Load a CLIP, frozen and in evaluation mode; touches no network.
 
+    On the CPU it also has the process keep the memory that tensors give back; see `allocation`.
+
     Args:
         settings: Model, weights, device, precision.
 
@@ -40,6 +43,8 @@ def build_engine(settings: EngineSettings) -> ClipEngine:
     dtype = resolve_precision(settings.precision, device)
     located = locate_model(settings)
     model = instantiate(located.config, read_state_dict(located.path), str(located.path))
+    if device.type == "cpu":
+        keep_freed_memory()  # not what loading took
     return ClipEngine(
         model.to(device),
         _tokenizer(located.config),

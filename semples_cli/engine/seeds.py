@@ -15,7 +15,7 @@ from semples_cli.engine.cam_maker import CamMaker
 from semples_cli.engine.clip import ClipEngine
 from semples_cli.engine.last_block import LastBlock
 from semples_cli.engine.layers import parse_layers
-from semples_cli.functional.affinity import propagate, symmetric_affinity
+from semples_cli.functional.affinity import Affinity, propagate
 from semples_cli.functional.cam import class_margins, grad_cam, min_max
 from semples_cli.types import ClassSet
 
@@ -96,8 +96,7 @@ class SeedGenerator(CamMaker):
     def _spread(self, maps: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
         """Affinity in float64 where the device has it: it is close to uniform, and min-max blows up what is left."""
         exact = torch.float32 if maps.device.type == "mps" else torch.float64
-        affinity = symmetric_affinity(attention.to(exact))
-        settings = self.settings
+        settings, affinity = self.settings, Affinity(attention.to(exact))
         return propagate(maps, affinity, steps=settings.affinity_steps, box_threshold=settings.box_threshold)
 
     @staticmethod

@@ -16,26 +16,43 @@ SINKHORN_ROUNDS = 3
 EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 
-def symmetric_affinity(attention: torch.Tensor) -> torch.Tensor:
-    r"""Divide by column sums, then by row sums, three times; then average with the transpose.
+class Affinity:
+    r"""Attention with rows and columns that add up to 1, averaged with its transpose; never built as a matrix.
 
-    .. math:: A \leftarrow A / \textstyle\sum_i A_{ij},\quad A \leftarrow A / \sum_j A_{ij};\qquad (A + A^\top) / 2
+    Dividing by column sums, then by row sums, three times over scales each column by c and each row by r, which
+    products of the attention with vectors find:
 
-    Args:
-        attention: (..., P, P), positive: [i, j] is how much patch i looks at patch j.
-
-    Returns:
-        (..., P, P), symmetric.
+    .. math:: c \leftarrow 1 / (A^\top r),\quad r \leftarrow 1 / (A c);\qquad
+        \tfrac12 \big(\mathrm{diag}(r)\, A\, \mathrm{diag}(c) + \mathrm{diag}(c)\, A^\top \mathrm{diag}(r)\big)
 
     Example:
-        >>> symmetric_affinity(torch.tensor([[1.0, 3.0], [3.0, 9.0]]))
+        >>> Affinity(torch.tensor([[1.0, 3.0], [3.0, 9.0]])) @ torch.eye(2)
         tensor([[0.5000, 0.5000],
                 [0.5000, 0.5000]])
     """
-    for _ in range(SINKHORN_ROUNDS):
-        attention = attention / attention.sum(dim=-2, keepdim=True)
-        attention = attention / attention.sum(dim=-1, keepdim=True)
-    return (attention + attention.transpose(-1, -2)) / 2
+
+    def __init__(self, attention: torch.Tensor) -> None:
+        """Find the scales.
+
+        Args:
+            attention: (P, P), positive: [i, j] is how much patch i looks at patch j. Its dtype is that of the products.
+        """
+        self._attention = attention
+        self._rows = torch.ones_like(attention[:, :1])
+        for _ in range(SINKHORN_ROUNDS):
+            self._columns = 1 / (attention.T @ self._rows)
+            self._rows = 1 / (attention @ self._columns)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the products."""
+        return self._attention.dtype
+
+    def __matmul__(self, columns: torch.Tensor) -> torch.Tensor:
+        """(P, K) → (P, K), of the same dtype."""
+        forth = self._rows * (self._attention @ (self._columns * columns))
+        back = self._columns * (self._attention.T @ (self._rows * columns))
+        return (forth + back) / 2
 
 
 def box_mask(scores: npt.NDArray[np.float32], threshold: float) -> npt.NDArray[np.bool_]:
@@ -64,7 +81,7 @@ def box_mask(scores: npt.NDArray[np.float32], threshold: float) -> npt.NDArray[n
     return mask
 
 
-def propagate(maps: torch.Tensor, affinity: torch.Tensor, *, steps: int, box_threshold: float) -> torch.Tensor:
+def propagate(maps: torch.Tensor, affinity: Affinity, *, steps: int, box_threshold: float) -> torch.Tensor:
     """Multiply each map by the affinity squared `steps` times, columns outside the map's boxes left out; min-max.
 
     Leaving a column out of A is the same as zeroing that patch of the map, and A squared times m is A (A m): 2^steps
@@ -72,7 +89,7 @@ def propagate(maps: torch.Tensor, affinity: torch.Tensor, *, steps: int, box_thr
 
     Args:
         maps: (K, h, w) in [0, 1].
-        affinity: (P, P) from `symmetric_affinity`; its dtype is that of the computation.
+        affinity: Of the same patches.
         steps: Squarings; 0 uses the affinity as it is.
         box_threshold: In [0, 1]: see `box_mask`.
 
@@ -80,9 +97,8 @@ def propagate(maps: torch.Tensor, affinity: torch.Tensor, *, steps: int, box_thr
         (K, h, w) in [0, 1], dtype of `maps`; a map with nothing above the threshold becomes 0.
 
     Example:
-        >>> spread = propagate(torch.tensor([[[1.0, 0.5]]]), torch.tensor([[0.9, 0.1], [0.1, 0.9]]), steps=0,
-        ...     box_threshold=0.6)
-        >>> spread
+        >>> affinity = Affinity(torch.tensor([[0.9, 0.1], [0.1, 0.9]]))
+        >>> propagate(torch.tensor([[[1.0, 0.5]]]), affinity, steps=0, box_threshold=0.6)
         tensor([[[1., 0.]]])
     """
     boxes = np.stack([box_mask(m, box_threshold) for m in maps.float().cpu().numpy()])

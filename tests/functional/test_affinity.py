@@ -5,11 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from semples_cli.functional.affinity import box_mask, propagate, symmetric_affinity
+from semples_cli.functional.affinity import Affinity, box_mask, propagate
 
 
 def random_attention(*shape):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.01
+
+
+def dense(attention):
+    """The whole matrix."""
+    return Affinity(attention) @ torch.eye(len(attention), dtype=attention.dtype)
 
 
 def test_affinity_of_two_patches_by_hand():
@@ -23,7 +28,7 @@ def test_affinity_of_two_patches_by_hand():
                       [a[1, 0] / (a[1, 0] + a[1, 1]), a[1, 1] / (a[1, 0] + a[1, 1])]])  # fmt: skip
     off_diagonal = (a[0, 1] + a[1, 0]) / 2
     expected = torch.tensor([[a[0, 0], off_diagonal], [off_diagonal, a[1, 1]]])
-    torch.testing.assert_close(symmetric_affinity(attention), expected)
+    torch.testing.assert_close(dense(attention), expected)
 
 
 def test_each_round_starts_with_the_columns():
@@ -33,23 +38,29 @@ def test_each_round_starts_with_the_columns():
     for _ in range(3):
         rows_first = rows_first / rows_first.sum(-1, keepdim=True)
         rows_first = rows_first / rows_first.sum(-2, keepdim=True)
-    ours = symmetric_affinity(attention)
+    ours = dense(attention)
     assert not torch.allclose(ours, (rows_first + rows_first.T) / 2, rtol=0, atol=1e-9)
     assert torch.allclose(ours.sum(-1), torch.ones(2, dtype=torch.float64), rtol=0, atol=0.02)
 
 
-def test_affinity_is_symmetric_nearly_stochastic_and_batched():
-    attention = random_attention(3, 7, 7)
-    affinity = symmetric_affinity(attention)
-    torch.testing.assert_close(affinity, affinity.transpose(-1, -2))
-    torch.testing.assert_close(affinity.sum(-1), torch.ones(3, 7, dtype=torch.float64), rtol=0, atol=0.02)
-    torch.testing.assert_close(affinity[1], symmetric_affinity(attention[1]))
+def test_affinity_is_symmetric_and_nearly_stochastic():
+    affinity = dense(random_attention(7, 7))
+    torch.testing.assert_close(affinity, affinity.T)
+    torch.testing.assert_close(affinity.sum(-1), torch.ones(7, dtype=torch.float64), rtol=0, atol=0.02)
+
+
+def test_scales_find_what_dividing_the_matrix_finds():
+    attention = divided = random_attention(50, 50)
+    for _ in range(3):
+        divided = divided / divided.sum(0, keepdim=True)
+        divided = divided / divided.sum(1, keepdim=True)
+    torch.testing.assert_close(dense(attention), (divided + divided.T) / 2, rtol=1e-12, atol=0)
 
 
 def test_affinity_leaves_its_input_alone():
     attention = random_attention(4, 4)
     before = attention.clone()
-    symmetric_affinity(attention)
+    dense(attention)
     assert torch.equal(attention, before)
 
 
@@ -93,10 +104,10 @@ def test_boxes_hold_every_patch_above_the_threshold(scores):
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 3])
 def test_propagation_equals_the_matrix_form(steps):
-    affinity = symmetric_affinity(random_attention(12, 12))
+    affinity = Affinity(random_attention(12, 12))
     maps = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     ours = propagate(maps, affinity, steps=steps, box_threshold=0.6)
-    power = torch.linalg.matrix_power(affinity, 2**steps)
+    power = torch.linalg.matrix_power(dense(random_attention(12, 12)), 2**steps)
     for k in range(2):
         columns = torch.from_numpy(box_mask(maps[k].float().numpy(), 0.6)).flatten()
         refined = (power * columns[None, :].double()) @ maps[k].flatten()
@@ -106,24 +117,24 @@ def test_propagation_equals_the_matrix_form(steps):
 
 def test_propagation_by_hand():
     # Patches 0 and 1 look at each other, patch 2 at itself; only patch 0 is above the threshold.
-    affinity = torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
+    affinity = Affinity(torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]))
     maps = torch.tensor([[[1.0, 0.0, 0.3]]])
     assert propagate(maps, affinity, steps=1, box_threshold=0.4).tolist() == [[[1.0, 1.0, 0.0]]]
 
 
 def test_a_map_with_nothing_above_the_threshold_becomes_zero():
     maps = torch.tensor([[[0.1, 0.2]], [[1.0, 0.0]]])
-    spread = propagate(maps, torch.eye(2), steps=1, box_threshold=0.4)
+    spread = propagate(maps, Affinity(torch.eye(2)), steps=1, box_threshold=0.4)
     assert spread.tolist() == [[[0.0, 0.0]], [[1.0, 0.0]]]
 
 
 def test_one_patch():
-    assert propagate(torch.ones(1, 1, 1), torch.ones(1, 1), steps=1, box_threshold=0.4).tolist() == [[[0.0]]]
+    assert propagate(torch.ones(1, 1, 1), Affinity(torch.ones(1, 1)), steps=1, box_threshold=0.4).tolist() == [[[0.0]]]
 
 
 def test_the_affinity_s_precision_is_used_and_the_map_s_dtype_kept():
     maps = torch.rand(1, 4, 4, generator=torch.Generator().manual_seed(0))
-    affinity = symmetric_affinity(1 + 1e-5 * random_attention(16, 16))  # almost uniform: float32 would be mostly noise
+    affinity = Affinity(1 + 1e-5 * random_attention(16, 16))  # almost uniform: float32 would be mostly noise
     spread = propagate(maps, affinity, steps=0, box_threshold=0.0)
     assert spread.dtype == torch.float32
     exact = propagate(maps.double(), affinity, steps=0, box_threshold=0.0)
