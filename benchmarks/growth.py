@@ -48,17 +48,25 @@ from semples_cli.types import Sample
 Row = tuple[str, ...]
 
 
+# Between us and the command: a process counts the memory of the one that it was forked from as its own.
+LAUNCH = """
+import os, sys
+process = os.posix_spawn(sys.executable, [sys.executable, *sys.argv[1:]], os.environ)
+_, status, usage = os.wait4(process, 0)
+print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
+"""
+
+
 def run_command(*args: object) -> tuple[float, float]:
     """Seconds and peak memory in MB of `semples` with these arguments; its children's memory is their own."""
+    command = [sys.executable, "-c", LAUNCH, "-m", "semples_cli", *map(str, args), "--json"]
     started = perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "semples_cli", *map(str, args)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"semples {' '.join(map(str, args))} ended with {process.returncode}")
-    return perf_counter() - started, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+    seconds = perf_counter() - started
+    code, peak = map(int, done.stdout.splitlines()[-1].split())
+    if code:
+        sys.exit(f"semples {' '.join(map(str, args))} ended with {code}")
+    return seconds, peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def by_images(args: argparse.Namespace) -> Iterator[Row]:
