@@ -63,7 +63,7 @@ def mix_heads(heads: Heads) -> tuple[torch.Tensor, torch.Tensor]:
     mean = torch.zeros(batch, num_tokens, num_tokens, device=mixed.device)
     for b, some, weights in _weights(heads):
         mean[b] += weights[0] if len(weights) == 1 else weights.sum(0)
-        torch.bmm(weights.to(mixed.dtype), heads.value[b, some], out=mixed[b, some])
+        _multiply(weights.to(mixed.dtype), heads.value[b, some], out=mixed[b, some])
     return mixed.transpose(1, 2).flatten(2), mean.div_(num_heads)
 
 
@@ -93,20 +93,21 @@ def summed_gradient(heads: Heads, mixed: torch.Tensor, gradients: torch.Tensor) 
     num_scores, batch, num_tokens, width = gradients.shape
     num_heads, depth = heads.query.shape[1], heads.query.shape[3]
     upstream = gradients.reshape(num_scores, batch, num_tokens, num_heads, depth).permute(1, 3, 2, 0, 4)  # (B,H,N,K,d)
+    values = mixed.reshape(batch, num_tokens, num_heads, 1, depth).transpose(1, 2)
     summed = torch.empty(3, num_scores, batch, num_heads, depth, dtype=gradients.dtype, device=gradients.device)
-    inner = torch.einsum("bhnkd,bnhd->bhnk", upstream, mixed.reshape(batch, num_tokens, num_heads, depth))
     for b, some, weights in _weights(heads):
         query, key, value = (each[b, some] for each in heads)
-        given, row = upstream[b, some], inner[b, some]
-        first = weights[:, :, 0]
-        # G and r side by side, so that one product with the weights does for both.
-        both = torch.cat([given, row[..., None]], dim=-1)[:, 1:].flatten(2)
-        pulled = torch.bmm(weights[:, 1:].transpose(1, 2), both).reshape(-1, num_tokens, num_scores, depth + 1)
-        share = torch.einsum("hnkd,hnd->hnk", pulled[..., :-1], value) - pulled[..., -1]
-        back = first[..., None] * (torch.einsum("hnkd,hd->hnk", given, value[:, 0]) - row)
-        summed[0, :, b, some] = torch.einsum("hnk,hnd->khd", share, key) / math.sqrt(depth)
-        summed[1, :, b, some] = -torch.einsum("hnk,hnd->khd", back, query)
-        summed[2, :, b, some] = torch.einsum("hn,hnkd->khd", 1 - first, given)
+        given, first = upstream[b, some], weights[:, :, 0]
+        # G and r side by side, (heads, N, K, d + 1), so that one product with the weights does for both.
+        both = torch.cat([given, (given * values[b, some]).sum(-1, keepdim=True)], dim=-1)
+        flat = both.flatten(2)
+        pulled = (weights[:, 1:].transpose(1, 2) @ flat[:, 1:]).unflatten(2, both.shape[2:])
+        share = (pulled[..., :-1] * value[:, :, None]).sum(-1) - pulled[..., -1]
+        back = first[..., None] * ((both[..., :-1] * value[:, :1, None]).sum(-1) - both[..., -1])
+        kept = ((1 - first)[:, None] @ flat)[:, 0].unflatten(1, both.shape[2:])[..., :-1]
+        summed[0, :, b, some] = (share.transpose(1, 2) @ key).transpose(0, 1) / math.sqrt(depth)
+        summed[1, :, b, some] = -(back.transpose(1, 2) @ query).transpose(0, 1)
+        summed[2, :, b, some] = kept.transpose(0, 1)
     return summed.permute(1, 2, 0, 3, 4).reshape(num_scores, batch, 3 * width)
 
 
@@ -130,7 +131,15 @@ def _weights(heads: Heads) -> Iterator[tuple[int, slice, torch.Tensor]]:
         for start in range(0, num_heads, at_once):
             some = slice(start, start + at_once)
             if query.dtype == dtype:
-                torch.bmm(query[b, some], key[b, some], out=weights)
+                _multiply(query[b, some], key[b, some], out=weights)
             else:
                 weights.copy_(torch.bmm(query[b, some], key[b, some]))
             yield b, some, torch.softmax(weights, -1, out=weights)
+
+
+def _multiply(one: torch.Tensor, other: torch.Tensor, out: torch.Tensor) -> None:
+    """Batched product; of a single pair without the copies that torch.bmm makes of heads, whose channels lie apart."""
+    if len(one) == 1:
+        torch.mm(one[0], other[0], out=out[0])
+    else:
+        torch.bmm(one, other, out=out)
