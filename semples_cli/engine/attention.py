@@ -101,10 +101,10 @@ def summed_gradient(heads: Heads, mixed: torch.Tensor, gradients: torch.Tensor) 
         # G and r side by side, (heads, N, K, d + 1), so that one product with the weights does for both.
         both = torch.cat([given, (given * values[b, some]).sum(-1, keepdim=True)], dim=-1)
         flat = both.flatten(2)
-        pulled = (weights[:, 1:].transpose(1, 2) @ flat[:, 1:]).unflatten(2, both.shape[2:])
+        pulled = (weights[:, 1:].transpose(1, 2) @ flat[:, 1:]).reshape(both.shape)
         share = (pulled[..., :-1] * value[:, :, None]).sum(-1) - pulled[..., -1]
         back = first[..., None] * ((both[..., :-1] * value[:, :1, None]).sum(-1) - both[..., -1])
-        kept = ((1 - first)[:, None] @ flat)[:, 0].unflatten(1, both.shape[2:])[..., :-1]
+        kept = ((1 - first)[:, None] @ flat).reshape(-1, num_scores, depth + 1)[..., :-1]
         summed[0, :, b, some] = (share.transpose(1, 2) @ key).transpose(0, 1) / math.sqrt(depth)
         summed[1, :, b, some] = -(back.transpose(1, 2) @ query).transpose(0, 1)
         summed[2, :, b, some] = kept.transpose(0, 1)
