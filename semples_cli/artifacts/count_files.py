@@ -8,9 +8,9 @@ import json
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,22 +149,29 @@ def read_counts(path: Path) -> PixelCounts:
     )
 
 
-def merge_counts(parts: Sequence[PixelCounts]) -> PixelCounts:
-    """Add up the counts of all shards: those of one process over all images.
+def merge_counts(parts: Iterable[PixelCounts]) -> PixelCounts:
+    """Add up the counts of all shards, one after the other: those of one process over all images.
 
     Args:
-        parts: At least one, all of one fingerprint.
+        parts: At least one, all of one fingerprint; no two are held at once besides the sum, for a curve of 254 classes
+            takes 53 MB.
     """
-    first = parts[0]
-    scores = {sample_id: score for part in parts for sample_id, score in part.image_scores.items()}
-    return PixelCounts(
-        class_names=first.class_names,
-        confusion=np.sum([part.confusion for part in parts], axis=0),
-        num_images=sum(part.num_images for part in parts),
-        missing=tuple(sorted(sample_id for part in parts for sample_id in part.missing)),
-        background_score=first.background_score,
-        thresholds=first.thresholds,
-        curve=np.sum([part.curve for part in parts], axis=0),
+    rest = iter(parts)
+    first = next(rest)
+    confusion, curve = first.confusion.copy(), first.curve.copy()
+    num_images, missing, scores = first.num_images, [*first.missing], {**first.image_scores}
+    for part in rest:
+        confusion += part.confusion
+        curve += part.curve
+        num_images += part.num_images
+        missing += part.missing
+        scores |= part.image_scores
+    return replace(
+        first,
+        confusion=confusion,
+        curve=curve,
+        num_images=num_images,
+        missing=tuple(sorted(missing)),
         image_scores=dict(sorted(scores.items())),
     )
 

@@ -100,7 +100,7 @@ def shards_report(comparison: Comparison, num_shards: int, out: Path) -> Iterato
             yield ShardsReport(missing)
             return
         _check_alike(comparison, num_shards, out, overwrite=False)
-        counts = merge_counts([read_counts(path) for path in found])
+        counts = merge_counts(read_counts(path) for path in found)
         yield ShardsReport((), report_of(counts), counts.image_scores)
 
 

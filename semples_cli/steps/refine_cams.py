@@ -70,7 +70,7 @@ def refine_cams(
     """Refine the mask generator with learned prompts and write CAMs and masks of the same images.
 
     The trained weights are `<out>/.semples/generator.safetensors`; what an interrupted run left is gone on with. Under
-    torchrun all its processes call this alike, and train together; the main one makes the masks.
+    torchrun all its processes call this alike, train together, and make a shard of the masks each.
 
     Args:
         samples: Images and their classes.

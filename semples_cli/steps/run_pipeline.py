@@ -72,7 +72,7 @@ def run_pipeline(
     `seeds` (training-free, with the learned prompts), `refined` (the mask generator) and `crf` (the refined masks after
     a dense CRF); `matched` holds the maps that the prompts are learned from. A script that gives no `workers` needs
     `if __name__ == "__main__":` around the call, as always with processes. Under torchrun all its processes call this
-    alike, and train together; the main one does the rest.
+    alike, train together, and make a shard of the masks each; the CRF is the main one's.
 
     Args:
         samples: Images and their classes.

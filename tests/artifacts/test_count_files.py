@@ -86,7 +86,9 @@ def test_the_counts_of_one_number_of_shards_are_found(tmp_path):
 
 def test_counts_add_up():
     parts = [make_counts(2), make_counts(0), make_counts(1)]
-    merged = merge_counts(parts)
+    before = parts[0].curve.copy()
+    merged = merge_counts(iter(parts))
+    np.testing.assert_array_equal(parts[0].curve, before)
     np.testing.assert_array_equal(merged.confusion, sum(part.confusion for part in parts))
     np.testing.assert_array_equal(merged.curve, sum(part.curve for part in parts))
     assert merged.confusion.dtype == merged.curve.dtype == np.int64
