@@ -63,7 +63,7 @@ def mix_heads(heads: Heads) -> tuple[torch.Tensor, torch.Tensor]:
     mean = torch.zeros(batch, num_tokens, num_tokens, device=mixed.device)
     for b, some, weights in _weights(heads):
         mean[b] += weights[0] if len(weights) == 1 else weights.sum(0)
-        _multiply(weights.to(mixed.dtype), heads.value[b, some], out=mixed[b, some])
+        torch.bmm(weights.to(mixed.dtype), heads.value[b, some], out=mixed[b, some])
     return mixed.transpose(1, 2).flatten(2), mean.div_(num_heads)
 
 
@@ -131,15 +131,7 @@ def _weights(heads: Heads) -> Iterator[tuple[int, slice, torch.Tensor]]:
         for start in range(0, num_heads, at_once):
             some = slice(start, start + at_once)
             if query.dtype == dtype:
-                _multiply(query[b, some], key[b, some], out=weights)
+                torch.bmm(query[b, some], key[b, some], out=weights)
             else:
                 weights.copy_(torch.bmm(query[b, some], key[b, some]))
             yield b, some, torch.softmax(weights, -1, out=weights)
-
-
-def _multiply(one: torch.Tensor, other: torch.Tensor, out: torch.Tensor) -> None:
-    """Batched product; of a single pair without the copies that torch.bmm makes of heads, whose channels lie apart."""
-    if len(one) == 1:
-        torch.mm(one[0], other[0], out=out[0])
-    else:
-        torch.bmm(one, other, out=out)
