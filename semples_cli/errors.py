@@ -3,7 +3,8 @@
     SemplesError            1   the run stopped
     ├── DataError           1   images, labels, masks that people brought
     ├── ArtifactError       1   files that we wrote earlier: damaged, or of another run
-    │   └── BusyError       1   another process is writing there
+    │   ├── BusyError       1   another process is writing there
+    │   └── UnwritableError 1   nothing more can be written there: no matter of one item, so it ends the run
     ├── EngineError         1   model, weights, device
     └── SettingsError       2   options that do not fit together, or have no valid value
 
@@ -27,6 +28,13 @@ class ArtifactError(SemplesError):
 
 class BusyError(ArtifactError):
     """Another process is writing there; later it may be free."""
+
+
+class UnwritableError(ArtifactError):
+    """A disk that is full, gone or read-only, or a permission that is lost: whatever comes next would fail as well.
+
+    A step that goes on past a bad item lets this one through, so that the run stops at the first.
+    """
 
 
 class EngineError(SemplesError):

@@ -13,6 +13,7 @@ two shards have a line on the same item.
 
 import hashlib
 import json
+import stat
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +24,7 @@ from semples_cli.artifacts.atomic import open_atomic
 from semples_cli.artifacts.manifest_entries import FileIdentity, ManifestEntry, each_entry, read_entries, whole_lines
 from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.artifacts.run_locks import RunLocks, remove_shard_locks
-from semples_cli.errors import ArtifactError
+from semples_cli.errors import UnwritableError
 from semples_cli.tars.members import open_file, stat_file
 from semples_cli.types import Shard
 
@@ -98,7 +99,7 @@ class Manifest:
         entry = self.entries.get(sample_id)
         if entry is None or entry.status != "ok" or entry.key != key:
             return False
-        return bool(entry.output) and (self._folder.root / entry.output).is_file()
+        return bool(entry.output) and _has_content(self._folder.root / entry.output)
 
     def forget(self, sample_id: str, key: str) -> None:
         """Take back what is said of an output that is about to be replaced by another, of another key.
@@ -124,7 +125,7 @@ class Manifest:
         """Add a line; it is with the operating system when this returns, so it survives the end of the process.
 
         Raises:
-            ArtifactError: It cannot be written, as on a full disk.
+            UnwritableError: It cannot be written, as on a full disk.
         """
         text = json.dumps(asdict(entry), ensure_ascii=False, allow_nan=False)
         # File names that are no valid UTF-8 reach Python as surrogates; json.loads takes them back from bytes.
@@ -135,7 +136,7 @@ class Manifest:
             complete = False
         if not complete:
             msg = f"{self._handle.name}: cannot write, the disk may be full; make room and run the command again"
-            raise ArtifactError(msg)
+            raise UnwritableError(msg)
         self.entries[entry.id] = entry
 
 
@@ -154,6 +155,15 @@ def _take_in_shards(folder: RunFolder, *, forget: bool) -> None:
                 handle.writelines(whole_lines(path))
     for path in shards:
         path.unlink()
+
+
+def _has_content(path: Path) -> bool:
+    """An empty file is what the end of the machine may leave of one that was renamed and not yet on the disk."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(facts.st_mode) and facts.st_size > 0
 
 
 def _identify(path: Path, known: Mapping[str, FileIdentity]) -> FileIdentity:

@@ -10,11 +10,13 @@ from typing import Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
+from semples_cli.cli.terminal_text import json_escaped, make_visible, visible
 from semples_cli.errors import SemplesError
+from semples_cli.steps.interruption import InterruptedRun
 from semples_cli.types import Progress as ProgressCallback
 from semples_cli.types import RunSummary
 
@@ -33,23 +35,36 @@ def stderr() -> Console:
 
 
 def say(text: str) -> None:
-    """A note on stderr."""
-    stderr().print(escape(text))
+    """A note on stderr, on one line."""
+    stderr().print(Text(visible(text)))
 
 
 def warn(text: str) -> None:
-    """A warning on stderr."""
-    stderr().print(f"[yellow]warning:[/] {escape(text)}")
+    """A warning on stderr, on one line."""
+    stderr().print(Text.assemble(("warning:", "yellow"), " ", visible(text)))
 
 
 def print_json(value: Mapping[str, Any]) -> None:
     """The result for machines: one JSON document on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    document = json_escaped(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    if _shown(document) != document:
+        document = json.dumps(value, allow_nan=False)
+    sys.stdout.write(document + "\n")
 
 
 def print_table(table: Table) -> None:
     """The result for people: a table on stdout."""
-    Console(highlight=False).print(table)
+    make_visible(table)
+    console = Console(highlight=False, emoji=False)
+    with console.capture() as rendered:
+        console.print(table)
+    sys.stdout.write(_shown(rendered.get()))
+
+
+def _shown(text: str) -> str:
+    """The text as stdout takes it: what its encoding, of an older system perhaps, has no sign for, as an escape."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 @contextmanager
@@ -124,6 +139,11 @@ def list_items(kind: str, items: tuple[tuple[str, str], ...]) -> None:
         say(f"  … and {len(items) - MOST_LISTED} more {kind}")
 
 
+def _report_interrupted(error: InterruptedRun) -> str:
+    report_summary(error.summary, "items")
+    return f" with {error.left} left"
+
+
 def error_border(command: Callable[P, R]) -> Callable[P, R]:
     """Turn a SemplesError into one line on stderr and its exit code; Ctrl-C into 130. Bugs keep their traceback."""
 
@@ -132,10 +152,11 @@ def error_border(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except SemplesError as error:
-            stderr().print(f"[red]error:[/] {escape(str(error))}")
+            stderr().print(Text.assemble(("error:", "red"), " ", visible(str(error))))
             raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            say("interrupted; what is written is complete, run the same command again to go on")
+        except KeyboardInterrupt as error:
+            left = _report_interrupted(error) if isinstance(error, InterruptedRun) else ""
+            say(f"interrupted{left}; what is written is complete, run the same command again to go on")
             raise typer.Exit(EXIT_INTERRUPTED) from None
 
     return bordered

@@ -2,13 +2,14 @@
 
 import pickle
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from semples_cli.errors import ArtifactError
+from semples_cli.errors import ArtifactError, UnwritableError
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,25 @@ class Checkpoint:
 
         Args:
             state: State dicts, tensors, numbers and lists of them.
+
+        Raises:
+            UnwritableError: The disk is full, or the permission is lost.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_name(self.path.name + ".partial")
-        torch.save({**state, "fingerprint": self.fingerprint}, partial)
-        partial.replace(self.path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            partial.unlink(missing_ok=True)
+            torch.save({**state, "fingerprint": self.fingerprint}, partial)
+            partial.replace(self.path)
+        except BaseException as error:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            if not isinstance(error, OSError | RuntimeError):
+                raise
+            # torch says a full disk as a RuntimeError of its archive.
+            msg = f"{self.path}: the state of the training cannot be written ({_first_line(error)}); make room, and "
+            msg += "run the same command again: it goes on from the state that was written last"
+            raise UnwritableError(msg) from error
 
     def restore(self, device: torch.device) -> dict[str, Any] | None:
         """Read the state of an interrupted run of the same training; None where there is none.
@@ -51,3 +66,7 @@ class Checkpoint:
             msg = f"{self.path}: the interrupted training's state cannot be read ({error}); delete it to train anew"
             raise ArtifactError(msg) from None
         return state if same else None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -67,7 +67,7 @@ def train_contrastive(
         draw_batch: (step, generator) → the data of that step.
         settings: Optimisation settings.
         checkpoint: Taken up where it is of this training, and written now and then.
-        progress: Called with (steps done, steps).
+        progress: Called with (steps done, steps); a KeyboardInterrupt of it finds the state written.
 
     Returns:
         The loss of every step, of earlier runs too.
@@ -85,10 +85,13 @@ def train_contrastive(
         for group in optimiser.param_groups:
             group["lr"] = _learning_rate(settings, step)
         losses.append(_train_step(model, optimiser, batch))
-        progress(step + 1, settings.steps)
         if (step + 1) % checkpoint.every == 0:
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "losses": losses}
-            checkpoint.store(state)
+            _store(checkpoint, model, optimiser, losses)
+        try:
+            progress(step + 1, settings.steps)
+        except KeyboardInterrupt:
+            _store(checkpoint, model, optimiser, losses)
+            raise
     model.eval()
     return losses
 
@@ -116,6 +119,10 @@ def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, A
 def _learning_rate(settings: ContrastiveSettings, step: int) -> float:
     warm = min(1.0, (step + 1) / settings.warm_up)
     return float(settings.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * step / settings.steps)))
+
+
+def _store(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.Optimizer, losses: list[float]) -> None:
+    checkpoint.store({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "losses": losses})
 
 
 def _restore(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.Optimizer) -> list[float]:

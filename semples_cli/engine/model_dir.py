@@ -6,14 +6,16 @@ name and licence for the run's record. open_clip reads such a directory as `loca
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from semples_cli.errors import EngineError
+from semples_cli.errors import EngineError, UnwritableError
 
 CONFIG_NAME = "open_clip_config.json"
 WEIGHTS_NAME = "open_clip_model.safetensors"
@@ -94,16 +96,28 @@ def write_model_dir(
         contents: What the config says, and the folder; made if missing.
         tensors: State dict.
         metadata: Strings for the safetensors header.
+
+    Raises:
+        UnwritableError: The disk is full, or the permission is lost.
     """
     folder = contents.folder
-    folder.mkdir(parents=True, exist_ok=True)
     weights, config = folder / (WEIGHTS_NAME + ".partial"), folder / (CONFIG_NAME + ".partial")
-    save_file({name: t.contiguous() for name, t in tensors.items()}, weights, {"format": "pt", **(metadata or {})})
     document = {
         "model_cfg": contents.model_config,
         "preprocess_cfg": {"mean": CLIP_MEAN, "std": CLIP_STD, **contents.preprocess},
         "semples": {"model": contents.model or folder.resolve().name, "licence": contents.licence},
     }
-    config.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    weights.replace(folder / WEIGHTS_NAME)
-    config.replace(folder / CONFIG_NAME)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for partial in (weights, config):
+            partial.unlink(missing_ok=True)
+        save_file({name: t.contiguous() for name, t in tensors.items()}, weights, {"format": "pt", **(metadata or {})})
+        config.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        weights.replace(folder / WEIGHTS_NAME)
+        config.replace(folder / CONFIG_NAME)
+    except (OSError, SafetensorError) as error:  # safetensors says a full disk as an error of its own
+        for partial in (weights, config):
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+        msg = f"{folder}: the model cannot be written ({error}); make room, and run the same command again"
+        raise UnwritableError(msg) from error

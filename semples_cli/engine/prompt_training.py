@@ -125,7 +125,8 @@ class PromptLearning:
 
         Args:
             checkpoint: Taken up where it is of this training, and written now and then, by the main process.
-            progress: Called with (steps done, steps); at a plateau the steps done are all.
+            progress: Called with (steps done, steps); at a plateau the steps done are all. A KeyboardInterrupt of it
+                finds the state written.
 
         Returns:
             The vectors (F, L, W) float32, and the loss of every step, of earlier runs too. A class without any pair
@@ -145,7 +146,11 @@ class PromptLearning:
             self._losses.append(self._step(*self._batch(step)))
             if (step + 1) % checkpoint.every == 0:
                 self._store(checkpoint)
-            progress(step + 1, self.num_steps)
+            try:
+                progress(step + 1, self.num_steps)
+            except KeyboardInterrupt:
+                self._store(checkpoint)
+                raise
         return self._vectors.detach().cpu().numpy(), self._losses
 
     def _is_on_plateau(self) -> bool:

@@ -63,7 +63,7 @@ class Training:
         Args:
             batches: The steps.
             checkpoint: Taken up where it is of this training, and written now and then, by the main process.
-            progress: Called with (steps done, steps).
+            progress: Called with (steps done, steps); a KeyboardInterrupt of it finds the state written.
 
         Returns:
             The curves, of earlier runs too; of whole batches, whatever part of them is this process's.
@@ -83,7 +83,11 @@ class Training:
             self._step(step, batch)
             if (step + 1) % checkpoint.every == 0:
                 self._store(checkpoint, step + 1)
-            progress(step + 1, batches.num_steps)
+            try:
+                progress(step + 1, batches.num_steps)
+            except KeyboardInterrupt:
+                self._store(checkpoint, step + 1)
+                raise
         if not self._curves["loss"]:
             msg = "none of the images to train the mask generator on can be read; check the image files"
             raise DataError(msg)

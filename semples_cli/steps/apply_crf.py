@@ -17,6 +17,7 @@ from semples_cli.steps.cam_reader import ANY_FORM, CamForm
 from semples_cli.steps.cam_source import Note
 from semples_cli.steps.crf_item import CrfJob, Refined, refine_item
 from semples_cli.steps.crf_source import CrfSource, check_out, find_kind, find_pictures, open_source
+from semples_cli.steps.interruption import Interruption
 from semples_cli.steps.ledger import Ledger
 from semples_cli.steps.process_pool import available_cores, process_each
 from semples_cli.steps.progress import tqdm_progress
@@ -74,6 +75,8 @@ def apply_crf(
         How it ended. An item that could not be done is among `failed`, and the rest is done.
 
     Raises:
+        InterruptedRun: Ctrl-C; the items in hand are finished, and the same call goes on behind them.
+        UnwritableError: Nothing more can be written.
         SemplesError: Nothing could be done at all: no masks, no images, options that do not fit, another run in `out`.
     """
     if workers is not None and workers < 1:
@@ -92,14 +95,16 @@ def apply_crf(
         _begin(run, record, overwrite=overwrite, is_alone=manifest.is_alone)
         manifest.let_others_begin()
         ledger = Ledger(run, manifest, len(items), progress or tqdm_progress("crf"))
-        jobs = _plan(ledger, items, origin, pictures, settings, overlay)
         work_on = thread_each if is_all_sparse(settings.backend) else process_each  # pydensecrf2 holds the GIL
-        with closing(work_on(refine_item, jobs, max(1, min(workers or available_cores(), len(items))))) as results:
-            said: set[str] = set()
-            for job, result in results:
-                _enter(ledger, job, result)
-                _say_changes(result, job, said, note)
-    return ledger.summary()
+        workers = max(1, min(workers or available_cores(), len(items)))
+        with Interruption(note) as interruption:
+            jobs = interruption.until(_plan(ledger, items, origin, pictures, settings, overlay))
+            with closing(work_on(refine_item, jobs, workers)) as results:
+                said: set[str] = set()
+                for job, result in results:
+                    _enter(ledger, job, result)
+                    _say_changes(result, job, said, note)
+    return ledger.end(interruption)
 
 
 def _record(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from semples_cli.artifacts.atomic import remove_file
 from semples_cli.artifacts.cam_store import SUFFIX, stored_scores, write_cam
 from semples_cli.artifacts.manifest import Manifest
 from semples_cli.artifacts.manifest_entries import FileIdentity, item_key
@@ -92,7 +93,7 @@ class CamOutput:
 
     def remove_cam(self, sample_id: str) -> None:
         """Take away what an earlier run left of an image that this one leaves out; the ledger removes its mask."""
-        self.cam_path(sample_id).unlink(missing_ok=True)
+        remove_file(self.cam_path(sample_id))
 
     def write(self, sample: Sample, image: npt.NDArray[np.uint8], scores: FloatArray) -> WrittenMask:
         """Write CAM, mask and overlay of one image, each whole or not at all.
@@ -115,7 +116,7 @@ class CamOutput:
         if self.overlays:
             write_overlay(overlay, image, values)
         else:
-            overlay.unlink(missing_ok=True)  # of an earlier run with other settings
+            remove_file(overlay)  # of an earlier run with other settings
         mask = self.run.mask_path(sample.id)
         write_mask(mask, values, self.mask_mode)
         return WrittenMask(mask, coverage_of(values))

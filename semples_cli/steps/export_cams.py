@@ -12,10 +12,11 @@ from semples_cli.artifacts.manifest_entries import ManifestEntry, item_key
 from semples_cli.artifacts.run_folder import HIDDEN, RunFolder, check_same_run, read_run_record, write_run_record
 from semples_cli.data.cams.irn import NAME as IRN
 from semples_cli.data.cams.irn import irn_file
-from semples_cli.errors import SemplesError, SettingsError
+from semples_cli.errors import SemplesError, SettingsError, UnwritableError
 from semples_cli.functional.masks import resize_scores
 from semples_cli.steps.cam_reader import ANY_FORM, CamForm
 from semples_cli.steps.cam_source import CamSource, Note, open_cams
+from semples_cli.steps.interruption import Interruption
 from semples_cli.steps.ledger import Ledger
 from semples_cli.steps.progress import tqdm_progress
 from semples_cli.types import Cam, Progress, RunSummary
@@ -87,9 +88,10 @@ def export_cams(
         write_run_record(run, record)
         ledger = Ledger(run, manifest, len(cams.paths), progress or tqdm_progress("export"))
         facts = {"step": f"export {STEP_VERSION}", "to": to, "form": cams.reader.form}
-        for sample_id in cams.paths:
-            _export(ledger, cams, sample_id, to, facts)
-    return ledger.summary()
+        with Interruption(note) as interruption:
+            for sample_id in interruption.until(cams.paths):
+                _export(ledger, cams, sample_id, to, facts)
+    return ledger.end(interruption)
 
 
 def _export(ledger: Ledger, cams: CamSource, sample_id: str, to: str, facts: Mapping[str, object]) -> None:
@@ -101,12 +103,14 @@ def _export(ledger: Ledger, cams: CamSource, sample_id: str, to: str, facts: Map
             ledger.keep()
             return
         content = EXPORTS[to][1](cams.read(sample_id))
+        ledger.manifest.forget(sample_id, key)
+        with open_atomic(path) as handle:
+            handle.write(content)
+    except UnwritableError:
+        raise
     except (SemplesError, OSError) as error:
         ledger.fail(sample_id, str(error))
         return
-    ledger.manifest.forget(sample_id, key)
-    with open_atomic(path) as handle:
-        handle.write(content)
     output = path.relative_to(ledger.run.root).as_posix()
     ledger.finish(ManifestEntry(sample_id, "ok", "", key, perf_counter() - started, output, None, files))
 

@@ -28,6 +28,7 @@ class ExportFolder:
         overwrite: Write again, whatever is there.
 
     Attributes:
+        root: As given.
         is_complete: The very same export is there, whole.
         files: Its index files.
 
@@ -37,6 +38,7 @@ class ExportFolder:
     """
 
     def __init__(self, root: Path, record: Mapping[str, Any], *, overwrite: bool) -> None:
+        self.root = root
         self._run = RunFolder(root)
         self._record = dict(record)
         previous = read_run_record(root) if root.is_dir() else None

@@ -8,12 +8,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from semples_cli.artifacts.atomic import write_error
 from semples_cli.artifacts.export.protocol import ExportSettings, MaskExporter
 from semples_cli.artifacts.manifest_entries import read_entries
 from semples_cli.artifacts.mask_png import find_masks
 from semples_cli.artifacts.run_folder import RunFolder, class_record, read_class_set, read_run_record
 from semples_cli.data.image_folder import ImageFile
-from semples_cli.errors import ArtifactError, SemplesError, SettingsError
+from semples_cli.errors import ArtifactError, SemplesError, SettingsError, UnwritableError
 from semples_cli.steps.cam_source import Note
 from semples_cli.steps.crf_source import CrfSource, check_out, find_pictures
 from semples_cli.steps.export_folder import ExportFolder, fingerprint, part_of_masks, shard_folder
@@ -189,13 +190,15 @@ def _record(
 
 
 def _write(folder: ExportFolder, exporter: MaskExporter, items: MaskItems, progress: Progress) -> tuple[Path, ...]:
-    with _whole_or_nothing(exporter):
+    with _whole_or_nothing(exporter, folder.root):
         folder.begin()
         for done, sample_id in enumerate(items.masks, 1):
             try:
                 image = items.read(sample_id)
                 folder.note(exporter.add(image))
                 items.count(image)
+            except UnwritableError:
+                raise
             except SemplesError as error:
                 items.failed.append((sample_id, str(error)))
             progress(done, len(items.masks))
@@ -205,13 +208,12 @@ def _write(folder: ExportFolder, exporter: MaskExporter, items: MaskItems, progr
 
 
 @contextmanager
-def _whole_or_nothing(exporter: MaskExporter) -> Iterator[None]:
+def _whole_or_nothing(exporter: MaskExporter, root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         exporter.abandon()
-        msg = f"{error.filename or 'the export'}: cannot write ({error.strerror}); make room and run the command again"
-        raise ArtifactError(msg) from error
+        raise write_error(Path(error.filename or root), error) from error
     except BaseException:
         exporter.abandon()
         raise

@@ -25,6 +25,7 @@ from semples_cli.steps.cam_reader import ANY_FORM, CamForm
 from semples_cli.steps.cam_record import Note
 from semples_cli.steps.cam_source import CamSource, open_cams
 from semples_cli.steps.engine_source import engine_source
+from semples_cli.steps.interruption import Interruption
 from semples_cli.steps.mapped_images import given_cams, mapped_images
 from semples_cli.steps.match_labels import INITIAL_NAME, MATCHED_CAMS, MATCHED_NAME, match_labels
 from semples_cli.steps.progress import Begin, tqdm_progress
@@ -146,7 +147,8 @@ def _learn(
     regions = embed_background_regions(engine, images, settings, begin("background regions"), store, ranks)
     note.bring()
     learning = PromptLearning(engine, regions, encode_labels(engine, class_set.prompt_names), settings, ranks)
-    vectors, losses = learning.run(checkpoint, begin("prompts"))
+    with Interruption(note, enabled=ranks.size == 1) as interruption:
+        vectors, losses = learning.run(checkpoint, interruption.ending(begin("prompts")))
     if (stopped := learning.stopped_epoch) is not None:
         note(f"the loss of the prompts fell no more: stopped after epoch {stopped} of {settings.epochs}, as asked")
     facts = {

@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from semples_cli.artifacts.atomic import remove_file
 from semples_cli.artifacts.manifest import Manifest
 from semples_cli.artifacts.manifest_entries import ManifestEntry
 from semples_cli.artifacts.run_folder import RunFolder
+from semples_cli.steps.interruption import InterruptedRun, Interruption
 from semples_cli.types import Progress, RunSummary
 
 
@@ -56,6 +58,16 @@ class Ledger:
         self.failed.append((sample_id, reason))
         self._leave_out(ManifestEntry(sample_id, "failed", reason))
 
+    def end(self, interruption: Interruption) -> RunSummary:
+        """How the run ended, when it is over.
+
+        Raises:
+            InterruptedRun: It is over because Ctrl-C was pressed.
+        """
+        if interruption.is_asked:
+            raise InterruptedRun(self.summary(), self.total - self._done)
+        return self.summary()
+
     def summary(self) -> RunSummary:
         """How the run ended, lists in order of the ids."""
         seconds = perf_counter() - self.started
@@ -63,11 +75,15 @@ class Ledger:
 
     def _leave_out(self, entry: ManifestEntry) -> None:
         # A mask that an earlier run wrote under other settings must not pass for one of this run.
-        self.run.mask_path(entry.id).unlink(missing_ok=True)
-        self.run.overlay_path(entry.id).unlink(missing_ok=True)
+        remove_file(self.run.mask_path(entry.id))
+        remove_file(self.run.overlay_path(entry.id))
         if self.manifest.entries.get(entry.id) != entry:  # said once, however often the run is resumed
             self.manifest.append(entry)
         self._move_on()
 
     def _move_on(self) -> None:
-        self.progress(self.written + self.resumed + len(self.skipped) + len(self.failed), self.total)
+        self.progress(self._done, self.total)
+
+    @property
+    def _done(self) -> int:
+        return self.written + self.resumed + len(self.skipped) + len(self.failed)

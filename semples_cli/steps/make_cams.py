@@ -1,6 +1,6 @@
 """Make CAMs and seed masks of labelled images, batch by batch, as a run folder that can be gone on with."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +17,12 @@ from semples_cli.data.image_folder import check_output_folder
 from semples_cli.data.images import DEFAULT_MAX_PIXELS
 from semples_cli.engine.cam_maker import CamMaker
 from semples_cli.engine.clip import ClipEngine
-from semples_cli.errors import DataError, SettingsError
+from semples_cli.errors import DataError, SemplesError, SettingsError, UnwritableError
 from semples_cli.steps.cam_batch import BatchReader, CamJob, CamOutput, WrittenMask
 from semples_cli.steps.cam_record import Note, begin_run, cam_record, shaping_facts, with_choice
 from semples_cli.steps.choose_background import BackgroundRule, ScoreChooser
 from semples_cli.steps.choose_maker import choose_maker
+from semples_cli.steps.interruption import Interruption
 from semples_cli.steps.ledger import Ledger
 from semples_cli.steps.plan_batches import Batch, describe, plan_batches
 from semples_cli.steps.process_pool import available_cores
@@ -86,6 +87,8 @@ def make_cams(
         How it ended. An image that could not be done is among `failed`, and the rest is done.
 
     Raises:
+        InterruptedRun: Ctrl-C; the batch in hand is finished, and the same call goes on behind it.
+        UnwritableError: Nothing more can be written.
         SemplesError: Nothing can be done: `out` belongs to other classes, to another run, or holds the images; the
             settings do not go with the model; not even one image fits into memory.
     """
@@ -120,11 +123,11 @@ def make_cams(
             ledger.skip(sample_id, reason)
         for sample_id, reason in unreadable:
             _fail(ledger, output, sample_id, reason)
-        with ThreadPoolExecutor(_num_threads(engine)) as threads:
+        with Interruption(note) as interruption, ThreadPoolExecutor(_num_threads(engine)) as threads:
             reader = BatchReader(manifest, output, class_set, shaping_facts(record), generator.prepare, threads)
-            _make_batches(generator, reader, output, batches, ledger)
+            _make_batches(generator, reader, output, interruption.until(batches), ledger)
     _say_never_found(generator, class_set, note)
-    return ledger.summary()
+    return ledger.end(interruption)
 
 
 def check_cams(
@@ -176,7 +179,7 @@ def _say_never_found(generator: CamMaker, class_set: ClassSet, note: Note) -> No
 
 
 def _make_batches(
-    generator: CamMaker, reader: BatchReader, output: CamOutput, batches: Sequence[Batch], ledger: Ledger
+    generator: CamMaker, reader: BatchReader, output: CamOutput, batches: Iterable[Batch], ledger: Ledger
 ) -> None:
     """While the network works on one batch, the next is read and the last one written; no more are held."""
     writing: Writing = []
@@ -190,7 +193,7 @@ def _make_batches(
     _enter_written(ledger, output, writing)
 
 
-def _read_ahead(reader: BatchReader, batches: Sequence[Batch]) -> Iterator[list[CamJob]]:
+def _read_ahead(reader: BatchReader, batches: Iterable[Batch]) -> Iterator[list[CamJob]]:
     with ThreadPoolExecutor(1) as thread:
         ahead: Future[list[CamJob]] | None = None
         for batch in batches:
@@ -219,7 +222,8 @@ def _look(generator: CamMaker, jobs: Sequence[CamJob]) -> list[Made]:
 
 def _enter_written(ledger: Ledger, output: CamOutput, writing: Writing) -> None:
     for job, written in writing:
-        if isinstance(error := written.exception(), OSError | MemoryError):
+        error = written.exception()
+        if isinstance(error, SemplesError | OSError | MemoryError) and not isinstance(error, UnwritableError):
             _fail(ledger, output, job.sample.id, describe(error))
             continue
         made = written.result()

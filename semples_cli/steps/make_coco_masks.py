@@ -18,7 +18,8 @@ from semples_cli.data.coco import CocoImage, Instances, category_order, read_ins
 from semples_cli.data.coco_shapes import draw_region
 from semples_cli.data.image_folder import find_images
 from semples_cli.data.images import DEFAULT_MAX_PIXELS, read_image_size
-from semples_cli.errors import DataError, SettingsError
+from semples_cli.errors import DataError, SemplesError, SettingsError, UnwritableError
+from semples_cli.steps.interruption import Interruption
 from semples_cli.steps.ledger import Ledger
 from semples_cli.steps.progress import tqdm_progress
 from semples_cli.types import ClassSet, MaskArray, Progress, RunSummary
@@ -92,10 +93,11 @@ def make_coco_masks(
         ledger = Ledger(run, manifest, len(chosen) + len(unlisted), progress or tqdm_progress("coco masks"))
         for item_id in unlisted:
             ledger.skip(item_id, f"not in {annotations}")
-        for item in chosen:
-            facts = {"step": f"coco-masks {STEP_VERSION}", "image": _digest(item.image), "values": values, **settings}
-            _draw_one(ledger, item, values, crowd, mask_mode, item_key((), facts))
-    return ledger.summary()
+        with Interruption() as interruption:
+            for item in interruption.until(chosen):
+                facts = {"step": f"coco-masks {STEP_VERSION}", "image": _digest(item.image), "values": values}
+                _draw_one(ledger, item, values, crowd, mask_mode, item_key((), {**facts, **settings}))
+    return ledger.end(interruption)
 
 
 def _choose(instances: Instances, folder: Path | None) -> tuple[list[_Item], list[str]]:
@@ -149,12 +151,13 @@ def _draw_one(ledger: Ledger, item: _Item, values: dict[int, int], crowd: str, m
             return
         started = perf_counter()
         ledger.manifest.forget(item.id, key)
-        mask = draw_mask(item.image, values, crowd)
-    except DataError as error:
+        path = ledger.run.mask_path(item.id)
+        write_mask(path, draw_mask(item.image, values, crowd), mask_mode)
+    except UnwritableError:
+        raise
+    except SemplesError as error:
         ledger.fail(item.id, str(error))
         return
-    path = ledger.run.mask_path(item.id)
-    write_mask(path, mask, mask_mode)
     output = path.relative_to(ledger.run.root).as_posix()
     ledger.finish(ManifestEntry(item.id, "ok", "", key, perf_counter() - started, output))
 

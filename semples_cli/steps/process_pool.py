@@ -14,7 +14,7 @@ from itertools import islice
 from multiprocessing import connection, get_context, parent_process
 from typing import TypeVar
 
-from semples_cli.errors import SemplesError
+from semples_cli.errors import SemplesError, UnwritableError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -49,6 +49,7 @@ def process_each(
 
     Raises:
         SemplesError: Worker processes cannot start.
+        UnwritableError: A task cannot write any more, so that no other could.
         Exception: Whatever else the task raises: a bug, not a bad item.
     """
     if workers == 1:
@@ -121,9 +122,11 @@ def _end_with_parent() -> None:
 
 
 def attempt(task: Callable[[Job], Result], job: Job) -> Result | SemplesError:
-    """Run a task on one job; what is wrong with the job alone is returned, and only a bug is raised."""
+    """Run a task on one job; what is wrong with the job alone is returned, and all else is raised."""
     try:
         return task(job)
+    except UnwritableError:
+        raise
     except SemplesError as error:
         return error
     except OSError as error:

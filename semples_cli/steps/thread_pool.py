@@ -24,6 +24,7 @@ def thread_each(
         (job, result), or (job, error).
 
     Raises:
+        UnwritableError: A task cannot write any more, so that no other could.
         Exception: Whatever else the task raises: a bug, not a bad item.
     """
     if workers == 1:

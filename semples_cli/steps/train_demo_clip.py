@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.demo.captions import all_wordings, draw_captions
 from semples_cli.demo.recipe import MODEL_CONFIG, DemoClipRecipe
 from semples_cli.demo.views import ViewPool, Views
@@ -13,6 +14,7 @@ from semples_cli.engine.checkpoint import Checkpoint
 from semples_cli.engine.compact import save_compact_model_dir
 from semples_cli.engine.contrastive import CaptionBatch, ContrastiveSettings, train_contrastive
 from semples_cli.engine.model_dir import CLIP_MEAN, CLIP_STD
+from semples_cli.steps.interruption import Interruption
 from semples_cli.steps.progress import tqdm_progress
 from semples_cli.types import Progress
 
@@ -46,9 +48,11 @@ def train_demo_clip(out: Path, recipe: DemoClipRecipe, *, progress: Progress | N
 
     settings = ContrastiveSettings(recipe.steps, recipe.learning_rate, seed=recipe.seed)
     checkpoint = Checkpoint(out / CHECKPOINT, repr(recipe), every=CHECKPOINT_EVERY)
-    losses = train_contrastive(model, draw_batch, settings, checkpoint, progress)
-    token_rows = {int(token) for text in all_wordings() for token in tokenizer([text]).flatten()}
-    save_compact_model_dir(model, MODEL_CONFIG, token_rows, out, licence="Apache-2.0")
+    with lock_file(checkpoint.path):
+        with Interruption() as interruption:
+            losses = train_contrastive(model, draw_batch, settings, checkpoint, interruption.ending(progress))
+        token_rows = {int(token) for text in all_wordings() for token in tokenizer([text]).flatten()}
+        save_compact_model_dir(model, MODEL_CONFIG, token_rows, out, licence="Apache-2.0")
     return losses
 
 

@@ -23,6 +23,7 @@ from semples_cli.steps.background_texts import prompt_texts, text_facts, word_te
 from semples_cli.steps.cam_record import Note
 from semples_cli.steps.cam_source import CamSource
 from semples_cli.steps.generator_weights import pack_generator
+from semples_cli.steps.interruption import Interruption
 from semples_cli.steps.mapped_images import mapped_images
 from semples_cli.steps.progress import silent, tqdm_progress
 from semples_cli.steps.ranks import JointNotes, check_same_on_all
@@ -129,7 +130,9 @@ def train_generator(
                 else mapped_images(samples, cams, max_pixels, notes)
             )
             shown = (progress or tqdm_progress(f"generator, {stage}")) if ranks.is_main else silent
-            curves = _train(stage, generator, images, class_set, texts, settings, checkpoint, shown, ranks)
+            with Interruption(notes, enabled=ranks.size == 1) as interruption:
+                shown = interruption.ending(shown)
+                curves = _train(stage, generator, images, class_set, texts, settings, checkpoint, shown, ranks)
             _say_damped(curves, settings, notes)
         notes.bring()
         weights = pack_generator(generator, stage, class_set, settings=read, curves=curves, fingerprint=fingerprint)

@@ -435,7 +435,7 @@ def test_a_disk_that_fails_leaves_no_index_and_the_same_command_goes_on(world, t
     noise = np.random.default_rng(0).integers(0, 4, (150, 150)).astype(np.uint8)  # 6 kB as PNG, more as RLE
     write_images(world / "images", {"b": noise})
     write_mask(world / "masks/b.png", noise)
-    failed = pytest.raises(ArtifactError, match=r"cannot write \(File too large\); make room and run the command again")
+    failed = pytest.raises(ArtifactError, match=r"cannot be written \(File too large\); make room")
     with small_disk(), failed:
         export(world, to)
     assert not (world / "out" / INDEX[to]).exists()
