@@ -4,6 +4,8 @@ Letters: N images, F foreground classes, C = 1 + F, K classes present in one ima
 Always (height, width).
 """
 
+import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -18,11 +20,16 @@ BACKGROUND = "background"
 BACKGROUND_INDEX = 0
 IGNORE_INDEX = 255
 MAX_CLASSES = 254
+# Files are called by classes, and file systems take 255 bytes.
+MAX_CLASS_NAME = 200
 PROMPT_TEMPLATE = "a photo of {}."
 
 FloatArray = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[np.int64]
 MaskArray = npt.NDArray[np.uint8]
+
+# Line ends and other control characters, and halves of characters that no file can hold.
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 # Called by a step as (done, total) after each item; total may grow while a step is still planning.
 Progress = Callable[[int, int], None]
@@ -59,17 +66,16 @@ class ClassSet:
 
     def _check_names(self) -> None:
         seen: set[str] = set()
-        for name in self.names:
-            if not name.strip():
-                msg = "a class name is empty"
-                raise DataError(msg)
-            if name in seen:
+        for name, prompt_name in zip(self.names, self.prompt_names, strict=True):
+            if reason := name_trouble(name) or name_trouble(prompt_name[:MAX_CLASS_NAME].strip()):
+                raise DataError(reason)
+            if composed(name) in seen:
                 msg = f"class {name!r} is listed twice: remove one"
                 raise DataError(msg)
             if name == BACKGROUND:
                 msg = "'background' is always class 0: leave it out of the class list, or put it on the first line"
                 raise DataError(msg)
-            seen.add(name)
+            seen.add(composed(name))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -77,20 +83,50 @@ class ClassSet:
     def index_of(self, name: str) -> int:
         """Class index (1..F) of a name; the only place where a class number is born.
 
+        Accents may be written in one character or in two, which no eye sees.
+
         Raises:
             DataError: The name is unknown; the message offers the nearest known one.
         """
         try:
-            return self.names.index(name) + 1
+            return self._position(name) + 1
         except ValueError:
-            near = get_close_matches(name, self.names, n=1)
+            same = [known for known in self.names if appearance(known) == appearance(name)]
+            near = same or get_close_matches(name, self.names, n=1)
             cure = f"did you mean {near[0]!r}?" if near else f"known classes: {_shorten(self.names)}"
             msg = f"unknown class {name!r}; {cure}"
             raise DataError(msg) from None
 
+    def _position(self, name: str) -> int:
+        if name in self.names or name.isascii():
+            return self.names.index(name)
+        return tuple(map(composed, self.names)).index(composed(name))
+
     def name_of(self, index: int) -> str:
         """Name of a class index 0..F; 0 is 'background'."""
         return BACKGROUND if index == BACKGROUND_INDEX else self.names[index - 1]
+
+
+def composed(name: str) -> str:
+    """The name with its accents composed (NFC): macOS takes them apart."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def appearance(name: str) -> str:
+    """What two names share that nobody would take for two: without case, width, spaces and invisible marks."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(c for c in folded if not c.isspace() and unicodedata.category(c) != "Cf")
+
+
+def name_trouble(name: str) -> str:
+    """Why a text can be no class name, with the cure; '' if it can."""
+    if name != name.strip() or not name:
+        return f"class {name!r} begins or ends with a space; remove it" if name.strip() else "a class name is empty"
+    if len(name) > MAX_CLASS_NAME:
+        return f"class {name[:20]!r} … has {len(name)} characters, more than {MAX_CLASS_NAME}; shorten it"
+    if _UNWRITABLE.search(name):
+        return f"class {name!r} holds a line end, a tab or another control character; rename it"
+    return ""
 
 
 def _shorten(names: Iterable[str], most: int = 10) -> str:

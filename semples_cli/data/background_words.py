@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from semples_cli.data.text_file import is_file
 from semples_cli.data.word_file import read_entries
 from semples_cli.errors import DataError
 
@@ -25,7 +26,7 @@ def read_background_words(source: str) -> tuple[str, ...]:
         return ()
     built_in = {path.stem: path for path in sorted(BUILT_IN.glob("*.txt"))}
     path = built_in.get(source, Path(source))
-    if not path.is_file():
+    if not is_file(path):
         msg = (
             f"{source}: no such background words; choose {', '.join(built_in)}, {NONE}, or a file with one word a line"
         )

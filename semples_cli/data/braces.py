@@ -1,5 +1,7 @@
 """Expands brace patterns that no shell expanded: `train-{000..099}.tar`, `{train,val}-{0..9}.tar`."""
 
+import itertools
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,7 +10,8 @@ from semples_cli.errors import SettingsError
 
 MAX_NAMES = 1_000_000
 
-_PATTERN = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{},]*(?:,[^{},]*)+))\}")
+# Python refuses to read a number of thousands of digits, and a million names need seven.
+_PATTERN = re.compile(r"\{(?:([0-9]{1,18})\.\.([0-9]{1,18})|([^{},]*(?:,[^{},]*)+))\}")
 
 
 def expand_braces(inputs: Sequence[Path]) -> list[Path]:
@@ -22,27 +25,25 @@ def expand_braces(inputs: Sequence[Path]) -> list[Path]:
 
 def _expand(path: Path) -> Iterator[Path]:
     text = str(path)
-    if _PATTERN.search(text) is None or path.exists():
+    patterns = list(_PATTERN.finditer(text))
+    if not patterns or os.path.exists(path):  # noqa: PTH110  # raises at no name
         yield path
         return
     count = 1
-    for match in _PATTERN.finditer(text):
+    for match in patterns:
         count *= _count(match)
-    if count > MAX_NAMES:
-        msg = f"{path}: stands for {count} names, more than {MAX_NAMES}; give the folder that they lie in"
-        raise SettingsError(msg)
-    yield from map(Path, _names(text))
+        if count > MAX_NAMES:
+            msg = f"{path}: stands for {count} names at least, more than {MAX_NAMES}; give the folder that they lie in"
+            raise SettingsError(msg)
+    yield from map(Path, _names(text, patterns))
 
 
-def _names(text: str) -> Iterator[str]:
+def _names(text: str, patterns: Sequence[re.Match[str]]) -> Iterator[str]:
     """The first pattern varies slowest, as in a shell."""
-    match = _PATTERN.search(text)
-    if match is None:
-        yield text
-        return
-    for rest in _choices(match):
-        for tail in _names(text[match.end() :]):
-            yield text[: match.start()] + rest + tail
+    ends = [0, *(match.end() for match in patterns)]
+    between = [text[end : match.start()] for end, match in zip(ends, patterns, strict=False)]
+    for chosen in itertools.product(*map(_choices, patterns)):
+        yield "".join(itertools.chain(*zip(between, chosen, strict=True), (text[ends[-1] :],)))
 
 
 def _choices(match: re.Match[str]) -> Iterator[str]:

@@ -1,12 +1,14 @@
 """Reads COCO instances JSON, and the folder layout that COCO comes in."""
 
-import json
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from json import JSONDecodeError
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from semples_cli.data.class_list import read_class_list
+from semples_cli.data.strict_json import NOT_JSON, json_trouble, read_json
+from semples_cli.data.text_file import read_text
 from semples_cli.errors import DataError
 from semples_cli.types import BACKGROUND, ClassSet
 
@@ -90,9 +92,9 @@ def read_instances(path: Path) -> Instances:
     """
     document = _load(path)
     try:
-        categories = [(int(each["id"]), str(each["name"]).strip()) for each in document["categories"]]
+        categories = [(_id(each["id"]), _name(each["name"])) for each in document["categories"]]
         _check_unique(path, "categories", "id", (number for number, _ in categories))
-        images = [(int(each["id"]), _safe_name(path, each["file_name"]), _size(each)) for each in document["images"]]
+        images = [(_id(each["id"]), _safe_name(path, each["file_name"]), _size(each)) for each in document["images"]]
         _check_unique(path, "images", "id", (number for number, _, _ in images))
         _check_unique(path, "images", "file_name", (name for _, name, _ in images))
         shapes = _shapes_by_image(path, document["annotations"], dict(categories), [number for number, _, _ in images])
@@ -107,6 +109,27 @@ def read_instances(path: Path) -> Instances:
     return Instances(path, dict(sorted(categories)), found)
 
 
+def _id(value: object) -> int:
+    """A whole number, be it written as a text or with a point; 1.5 would become the 1 of something else.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if type(value) is int:
+        return value
+    if isinstance(value, str | float) and float(value) == int(value):
+        return int(value)
+    msg = f"the id {value!r}" if isinstance(value, str | float | bool | None) else f"a {type(value).__name__} as id"
+    raise ValueError(msg)
+
+
+def _name(value: object) -> str:
+    if type(value) not in (str, int):  # digits are classes too
+        msg = f"a {type(value).__name__} as name of a category"
+        raise TypeError(msg)
+    return str(value).strip()
+
+
 def _size(image: Mapping[str, Any]) -> tuple[int, int]:
     return int(image["height"]), int(image["width"])
 
@@ -116,7 +139,7 @@ def _shapes_by_image(
 ) -> dict[int, list[Shape]]:
     shapes: dict[int, list[Shape]] = {number: [] for number in images}
     for number, each in enumerate(annotations):
-        category, image = int(each["category_id"]), int(each["image_id"])
+        category, image = _id(each["category_id"]), _id(each["image_id"])
         if category not in categories or image not in shapes:
             missing = f"category {category}" if category not in categories else f"image {image}"
             msg = f"{path}: annotation {number} is of {missing}, which the file does not list; {_CURE}"
@@ -202,13 +225,10 @@ def _safe_name(path: Path, name: object) -> str:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            document = json.load(file)
-    except OSError as error:
-        msg = f"{path}: cannot be read ({error.strerror}); correct the path"
-        raise DataError(msg) from None
-    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError; brackets without end
-        msg = f"{path}: not JSON ({error}); copy it again, or {_CURE}"
+        document = read_json(read_text(path, _CURE))
+    except NOT_JSON as error:
+        at = f":{error.lineno}:{error.colno}" if isinstance(error, JSONDecodeError) else ""
+        msg = f"{path}{at}: not JSON ({json_trouble(error)}); copy it again, or {_CURE}"
         raise DataError(msg) from None
     if not isinstance(document, dict):
         msg = f"{path}: no COCO instances (a {type(document).__name__} at the top); {_CURE}"

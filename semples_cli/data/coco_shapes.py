@@ -13,6 +13,8 @@ Region = npt.NDArray[np.bool_]
 
 # A polygon has three points, so six numbers.
 _LEAST = 6
+# Of a number in RLE; one without end would take the time of its square.
+_MOST_BITS = 60
 
 
 def draw_region(segmentation: object, size: tuple[int, int]) -> Region:
@@ -69,6 +71,9 @@ def _decompressed(text: str) -> list[int]:
         bits = ord(character) - 48
         if not 0 <= bits < 64:
             msg = f"the counts of its RLE hold the character {character!r}, which is none of theirs"
+            raise DataError(msg)
+        if shift > _MOST_BITS:
+            msg = "the counts of its RLE hold a number that no image has pixels for"
             raise DataError(msg)
         value |= (bits & 31) << shift
         shift += 5

@@ -11,7 +11,7 @@ from semples_cli.data.labels.table import LabelTable
 from semples_cli.data.matching import match_rows
 from semples_cli.data.webdataset import find_tar_problems
 from semples_cli.errors import DataError, SettingsError
-from semples_cli.types import ClassSet, Sample
+from semples_cli.types import ClassSet, Sample, appearance
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,23 @@ def _settle_classes(class_set: ClassSet | None, table: LabelTable) -> tuple[Clas
         msg = f"{table.source}: no row that can be used names a class{first}; give the classes by --classes"
         raise DataError(msg)
     try:
+        _check_twins(names)
         return ClassSet(names), f"{len(names)} classes, in the order {order}; --classes fixes another"
     except DataError as error:
         msg = f"{table.source}: {error}"
         raise DataError(msg) from None
+
+
+def _check_twins(names: Sequence[str]) -> None:
+    """Without a class list nobody has said that 'Cat' and 'cat' are two, and mostly it is a slip.
+
+    Raises:
+        DataError: Two names differ in nothing but case, width, spaces or invisible marks.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(appearance(name), name)
+        if other != name:
+            show = repr if other.casefold() == name.casefold() else ascii  # the difference may be invisible
+            msg = f"{show(other)} and {show(name)} look like one class; write one of them, or list both by --classes"
+            raise DataError(msg)

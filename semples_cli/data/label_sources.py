@@ -12,6 +12,7 @@ from semples_cli.data.labels.recognise import AUTO, read_labels
 from semples_cli.data.labels.recognise_folder import FOLDER_FORMATS, read_folder
 from semples_cli.data.labels.table import LabelRow, LabelTable, Problem
 from semples_cli.data.labels.voc_devkit import read_devkit_labels
+from semples_cli.data.text_file import is_folder
 from semples_cli.data.voc import ANNOTATIONS, CLASSES, IMAGES, MAIN, devkit_around, find_devkit, read_split, voc_order
 from semples_cli.errors import DataError, SettingsError
 from semples_cli.types import BACKGROUND, ClassSet
@@ -99,7 +100,7 @@ def read_given_labels(labels: Path, labels_format: str, class_set: ClassSet | No
         DataError: They cannot be read, or several readings fit.
         SettingsError: The format does not go with them.
     """
-    devkit = find_devkit(labels) if labels.is_dir() and labels_format == AUTO else None
+    devkit = find_devkit(labels) if is_folder(labels) and labels_format == AUTO else None
     table = read_devkit_labels(devkit, None, class_set) if devkit is not None else None
     return table or read_labels(labels, labels_format, class_set)
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from semples_cli.data.image_folder import SUFFIXES, ImageFile
 from semples_cli.data.labels.table import LabelRow, LabelTable, Problem
 from semples_cli.data.webdataset import key_in_tar
+from semples_cli.types import composed
 
 # Image ids by what a row may call them.
 _Index = dict[str, list[str]]
@@ -63,7 +64,8 @@ def match_rows(table: LabelTable, images: Sequence[ImageFile]) -> Matching:
     """Match each row with the one image that it names.
 
     A path may be relative to the image folder, or to the folder of the label file or the folder that holds the labels;
-    its suffix may be missing, or that of another image format. An image in a tar may go by its key alone.
+    its suffix may be missing, or that of another image format. An image in a tar may go by its key alone. Accents may
+    be composed in one and not in the other, as macOS leaves them.
     """
     matcher = _Matcher(table)
     rest = _take_paths(matcher, list(table.rows), images, lambda image: image.id, str)
@@ -76,6 +78,7 @@ def match_rows(table: LabelTable, images: Sequence[ImageFile]) -> Matching:
     rest = matcher.take(rest, _index(images, lambda image: image.path.name), lambda key: PurePosixPath(key).name)
     rest = matcher.take(rest, _index(images, lambda image: image.path.stem), _stem)
     rest = matcher.take(rest, _index(images, _coco_number), _stem)
+    rest = _take_paths(matcher, rest, images, lambda image: composed(image.id), composed)
     return Matching(_agreed(matcher), tuple(sorted(rest)), tuple(matcher.problems))
 
 

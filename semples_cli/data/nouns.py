@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from semples_cli.data.text_file import is_file
 from semples_cli.data.word_file import read_entries
 from semples_cli.errors import DataError
 
@@ -23,7 +24,7 @@ def read_nouns(source: str = BUILT_IN) -> tuple[str, ...]:
         DataError: There is no such file, or no word in it.
     """
     path = _BUILT_IN_PATH if source == BUILT_IN else Path(source)
-    if not path.is_file():
+    if not is_file(path):
         msg = f"{source}: no such noun list; give {BUILT_IN}, or a file with one word a line"
         raise DataError(msg)
     nouns = tuple(dict.fromkeys(entry for _, entry in read_entries(path)))

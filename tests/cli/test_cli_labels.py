@@ -138,7 +138,7 @@ def test_convert_writes_the_rest_and_exits_3(run, tmp_path):
     ("args", "code", "message"),
     [
         (["inspect"], 2, "nothing to inspect: name the labels by --labels FILE"),
-        (["inspect", "--labels", "none.csv"], 1, "none.csv: no such label file; correct the path"),
+        (["inspect", "--labels", "none.csv"], 1, "none.csv: no such file; correct the path"),
         (["inspect", "--labels", "labels.csv", "--labels-format", "csv"], 2, "choose one of auto, list-csv"),
         (["inspect", "--labels", "two.csv"], 1, "say which: --labels-format list-csv (a row an image) or"),
         (["convert", "labels.csv", "--out", "labels.csv"], 2, "must be different files"),

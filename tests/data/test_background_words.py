@@ -59,5 +59,5 @@ def test_an_unknown_name_names_the_choices():
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     path = tmp_path / "words.txt"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"words\.txt: cannot be read as UTF-8 text .*save it as UTF-8"):
+    with pytest.raises(DataError, match=r"words\.txt:1: .*cannot be read as UTF-8 text.*save it as UTF-8"):
         read_background_words(str(path))

@@ -85,7 +85,7 @@ def test_an_empty_list_is_refused(tmp_path, content):
 
 @pytest.mark.parametrize("content", ["Füße".encode("latin-1"), "cat\ndog".encode("utf-16")])
 def test_what_is_not_utf8_is_refused(tmp_path, content):
-    with pytest.raises(DataError, match=r"classes\.txt: cannot be read as UTF-8 text .*save it as UTF-8"):
+    with pytest.raises(DataError, match=r"classes\.txt:1: .*cannot be read as UTF-8 text.*save it as UTF-8"):
         read_class_list(write(tmp_path, content))
 
 

@@ -131,7 +131,7 @@ def test_a_class_list_fixes_the_order_and_must_have_every_category(coco, tmp_pat
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", r"instances\.json: not JSON .*copy it again"),
+        ("{", r"instances\.json:1:2: not JSON .*copy it again"),
         ("[1]", "a list at the top"),
         ({"images": []}, "'categories' is missing somewhere"),
         (changed(images=[{"id": 1}], annotations=[]), "is missing somewhere"),
@@ -149,7 +149,7 @@ def test_a_class_list_fixes_the_order_and_must_have_every_category(coco, tmp_pat
             "have the file_name 'COCO_train",
         ),
         (json.dumps(document()).replace('"height": 12', '"height": 1e999'), "no COCO instances .*infinity"),
-        ("[" * 200_000, "not JSON .*recursion"),
+        ("[" * 200_000, "not JSON .*brackets"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(written, content, message):
@@ -177,7 +177,7 @@ def test_a_category_for_the_background_is_refused(written):
 
 
 def test_missing_files_and_splits(coco, tmp_path):
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="no such file"):
         read_instances(tmp_path / "none.json")
     with pytest.raises(DataError, match="no annotations of split 'test'; choose by --split: train2014, val2014"):
         find_coco_split(coco, "test")

@@ -342,10 +342,10 @@ def test_an_empty_file_is_refused(labels, content):
     [
         (
             "image,labels\nä.jpg,cat\n".encode("latin-1"),
-            r"labels\.csv: cannot be read as UTF-8 .*export it as CSV UTF-8",
+            r"labels\.csv:2: cannot be read as UTF-8 .*save it as UTF-8",
         ),
-        ("image,labels\n".encode("utf-16"), r"labels\.csv: cannot be read as UTF-8 .*export it as CSV UTF-8"),
-        ("image,labels\n".encode("utf-16-le"), r"labels\.csv: holds NUL characters.*export it as CSV UTF-8"),
+        ("image,labels\n".encode("utf-16"), r"labels\.csv:1: .* cannot be read as UTF-8 .*save it as UTF-8"),
+        ("image,labels\n".encode("utf-16-le"), r"labels\.csv:1: holds NUL characters.*save it as UTF-8"),
         (b'image,labels\na.jpg,cat\nb.jpg,"dog\nc.jpg,cat\n', r"labels\.csv:3: .*close the quotes"),
     ],
 )
@@ -355,7 +355,7 @@ def test_what_is_no_csv_is_refused(labels, content, message):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"gone\.csv: no such label file; correct the path"):
+    with pytest.raises(DataError, match=r"gone\.csv: no such file; correct the path"):
         read_labels(tmp_path / "gone.csv")
 
 

@@ -126,7 +126,7 @@ def test_hugging_face_reads_the_jsonl(folder, tmp_path):
         (("labels.csv", "out.csv", "cls-labels-npy"), SettingsError, r"cls-labels-npy ends in \.npy, .*; call it so"),
         (("labels.csv", "there.csv", "list-csv"), SettingsError, r"there\.csv is there already; give --overwrite, or"),
         (("labels.csv", "./labels.csv", "list-csv"), SettingsError, "must be different files; choose another name"),
-        (("none.csv", "out.csv", "list-csv"), DataError, r"none\.csv: no such label file"),
+        (("none.csv", "out.csv", "list-csv"), DataError, r"none\.csv: no such file"),
     ],
 )
 def test_refusals(folder, arguments, error, message):

@@ -3,12 +3,18 @@
 import csv
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from semples_cli.data.text_file import read_text
 from semples_cli.errors import DataError
 
+# A row of more characters is no row of labels, and a million cells take much more memory than their text.
+MAX_LINE = 4 * 2**20
+
 _QUOTED = re.compile(r'"[^"]*"')
+_LINE = re.compile(r"[^\r\n]+")
 
 
 @dataclass(frozen=True)
@@ -33,17 +39,7 @@ def read_csv_lines(path: Path) -> tuple[CsvLine, ...]:
     Raises:
         DataError: The file is missing, empty, not UTF-8, or not CSV.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        msg = f"{path}: no such label file; correct the path"
-        raise DataError(msg) from None
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: cannot be read as UTF-8 text ({error}); export it as CSV UTF-8"
-        raise DataError(msg) from None
-    if "\0" in text:
-        msg = f"{path}: holds NUL characters, so it is no CSV (or UTF-16); export it as CSV UTF-8"
-        raise DataError(msg)
+    text = read_text(path, "export it as CSV, and save it as UTF-8")
     lines = _parse(path, text, _find_delimiter(text))
     if not lines:
         msg = f"{path}: no rows; write one row for each image, such as `photo.jpg,boat`"
@@ -52,7 +48,7 @@ def read_csv_lines(path: Path) -> tuple[CsvLine, ...]:
 
 
 def _find_delimiter(text: str) -> str:
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    first = next((line[0] for line in _LINE.finditer(text) if line[0].strip()), "")
     bare = _QUOTED.sub("", first)
     if "\t" in bare:
         return "\t"
@@ -61,7 +57,7 @@ def _find_delimiter(text: str) -> str:
 
 
 def _parse(path: Path, text: str, delimiter: str) -> tuple[CsvLine, ...]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    reader = csv.reader(_bounded(path, text), delimiter=delimiter, skipinitialspace=True, strict=True)
     lines, line = [], 1
     try:
         for cells in reader:
@@ -73,3 +69,16 @@ def _parse(path: Path, text: str, delimiter: str) -> tuple[CsvLine, ...]:
         msg = f"{path}:{line}: {error}; close the quotes on this line, or export the file as CSV again"
         raise DataError(msg) from None
     return tuple(lines)
+
+
+def _bounded(path: Path, text: str) -> Iterator[str]:
+    """The lines of a text.
+
+    Raises:
+        DataError: One is too long.
+    """
+    for number, line in enumerate(io.StringIO(text, newline=""), 1):
+        if len(line) > MAX_LINE:
+            msg = f"{path}:{number}: a line of {len(line)} characters; write one row for each image"
+            raise DataError(msg)
+        yield line

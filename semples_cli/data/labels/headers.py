@@ -25,6 +25,15 @@ def find_image_column(header: tuple[str, ...]) -> int | None:
     return next((plain.index(name) for name in IMAGE_COLUMNS if name in plain), None)
 
 
+def second_image_column(header: tuple[str, ...]) -> int | None:
+    """Position of a further cell that is called as the one that names the image; None if there is none."""
+    first = find_image_column(header)
+    if first is None:
+        return None
+    called = _plain(header[first])
+    return next((k for k, cell in enumerate(header) if k > first and _plain(cell) == called), None)
+
+
 def find_label_columns(header: tuple[str, ...]) -> list[int]:
     """Positions of the cells that may hold a list of labels."""
     return [k for k, cell in enumerate(header) if _plain(cell) in LABEL_COLUMNS]

@@ -1,12 +1,13 @@
 """Reads the objects of a JSON array, or of JSON lines, each with the place where it begins."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from semples_cli.data.strict_json import DECODER, NOT_JSON, json_trouble
+from semples_cli.data.text_file import read_text
 from semples_cli.errors import DataError
 
 _SPACE = re.compile(r"[\s,]*")
@@ -33,14 +34,7 @@ def read_json_text(path: Path) -> str:
     Raises:
         DataError: It cannot be read as UTF-8.
     """
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        msg = f"{path}: cannot be read ({error.strerror}); correct the path"
-        raise DataError(msg) from None
-    except UnicodeDecodeError as error:
-        msg = f"{path}: cannot be read as UTF-8 text ({error}); export it as JSON again"
-        raise DataError(msg) from None
+    return read_text(path, "export it as JSON again, in UTF-8")
 
 
 def read_json_array(path: Path) -> Iterator[JsonItem]:
@@ -55,14 +49,16 @@ def read_json_array(path: Path) -> Iterator[JsonItem]:
         msg = f"{path}: a JSON array of tasks is needed; export it again"
         raise DataError(msg)
     position, line, line_start = start + 1, text.count("\n", 0, start) + 1, text.rfind("\n", 0, start) + 1
-    decoder = json.JSONDecoder()
     while True:
         begin = _SPACE.match(text, position).end()  # type: ignore[union-attr]
         line += text.count("\n", position, begin)
         line_start = max(line_start, text.rfind("\n", position, begin) + 1)
         if text.startswith("]", begin):
+            if text[begin + 1 :].strip():
+                msg = f"{path}:{line}: text behind the array; a file holds one, so export it again"
+                raise DataError(msg)
             return
-        value, position = _decode(path, decoder, text, begin, line)
+        value, position = _decode(path, text, begin, line)
         yield JsonItem(line, begin - line_start + 1, value)
         line += text.count("\n", begin, position)
         line_start = max(line_start, text.rfind("\n", begin, position) + 1)
@@ -74,21 +70,20 @@ def read_json_lines(path: Path) -> Iterator[JsonItem]:
     Raises:
         DataError: A line is none.
     """
-    decoder = json.JSONDecoder()
     for number, ended in enumerate(read_json_text(path).split("\n"), 1):  # a text may hold other ends of lines
         if line := ended.strip():
-            value, end = _decode(path, decoder, line, 0, number)
+            value, end = _decode(path, line, 0, number)
             if end != len(line):
                 msg = f"{path}:{number}: more than one JSON object on this line; write one a line"
                 raise DataError(msg)
             yield JsonItem(number, 1, value)
 
 
-def _decode(path: Path, decoder: json.JSONDecoder, text: str, begin: int, line: int) -> tuple[dict[str, Any], int]:
+def _decode(path: Path, text: str, begin: int, line: int) -> tuple[dict[str, Any], int]:
     try:
-        value, end = decoder.raw_decode(text, begin)
-    except (ValueError, RecursionError) as error:
-        msg = f"{path}:{line}: not JSON ({getattr(error, 'msg', error)}); export the file again"
+        value, end = DECODER.raw_decode(text, begin)
+    except NOT_JSON as error:
+        msg = f"{path}:{line}: not JSON ({json_trouble(error)}); export the file again"
         raise DataError(msg) from None
     if not isinstance(value, dict):
         msg = f"{path}:{line}: a {type(value).__name__} where an object is needed; export the file again"

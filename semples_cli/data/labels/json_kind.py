@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from semples_cli.data.labels import coco_json, label_studio, labelme
-from semples_cli.errors import DataError
+from semples_cli.data.text_file import read_bytes
 
 _PEEK = 1 << 16
 _LABELME = re.compile(r'"(shapes|imagePath)"\s*:')
@@ -17,12 +17,7 @@ def json_kind(path: Path) -> str:
     Raises:
         DataError: The file cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            text = file.read(_PEEK).decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        msg = f"{path}: cannot be read ({error.strerror}); correct the path"
-        raise DataError(msg) from None
+    text = read_bytes(path, _PEEK).decode("utf-8-sig", errors="replace")
     if text.lstrip().startswith("["):
         return label_studio.NAME
     return labelme.NAME if _LABELME.search(text) and not _COCO.search(text) else coco_json.NAME

@@ -35,7 +35,11 @@ def read_jsonl(path: Path, class_set: ClassSet | None) -> LabelTable:
         if wrong is not None:
             table.refuse(item.line, 0, f"{wrong!r} is no class name; write the name, as text or as a list of texts")
             continue
-        table.add(str(list(item.value.values())[image]), [(name, 0) for name in names], item.line, 0)
+        called = list(item.value.values())[image]
+        if not isinstance(called, str | int) or isinstance(called, bool):
+            table.refuse(item.line, 0, f"{called!r} is no name of an image; write its file name, as text")
+            continue
+        table.add(str(called), [(name, 0) for name in names], item.line, 0)
     if not table.rows and not table.problems:
         msg = f'{path}: no lines; write one for each image, such as {{"file_name": "a.jpg", "labels": ["cat"]}}'
         raise DataError(msg)

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from semples_cli.data.image_folder import SUFFIXES
 from semples_cli.data.labels.headers import find_label_columns
 from semples_cli.data.labels.json_items import JsonItem, read_json_array
-from semples_cli.data.labels.table import LabelTable, TableBuilder
+from semples_cli.data.labels.table import LabelTable, TableBuilder, place_of
 from semples_cli.errors import DataError
 from semples_cli.types import ClassSet
 
@@ -21,6 +21,8 @@ _UPLOADED = re.compile(r"upload/(?:\d+/)?[0-9a-f]{8}-(.+)")
 _LOCAL = re.compile(r"local-files/?\?(?:.*&)?d=([^&]*)")
 # Kinds of results that name classes: choices, and rectanglelabels, brushlabels, polygonlabels, … of regions.
 _CLASSES = re.compile(r"choices|\w*labels")
+# Of which the second is what it was called before version 1.
+_ANNOTATIONS = ("annotations", "completions")
 # Texts of a JSON-MIN task that Label Studio itself adds.
 _ADDED = frozenset({"annotator", "created_at", "updated_at", "comment"})
 
@@ -42,7 +44,7 @@ def read_label_studio(path: Path, class_set: ClassSet | None) -> LabelTable:
     """
     table, items = TableBuilder(path, class_set), list(read_json_array(path))
     if any(isinstance(item.value.get("data"), Mapping) for item in items):
-        form, answers, extra = "JSON", _read_full(items), ""
+        form, answers, extra = "JSON", _read_full(path, items), ""
     else:
         keys, unread = _choice_keys(path, items)
         form, answers = "JSON-MIN", _read_min(items, keys)
@@ -69,22 +71,43 @@ def image_name(reference: str) -> str:
     if local := _LOCAL.search(reference):
         return unquote(local[1]).lstrip("/")
     is_url = "://" in reference
-    path = unquote(urlsplit(reference).path if is_url else reference)
+    path = unquote(_path_of(reference) if is_url else reference)
     if uploaded := _UPLOADED.search(path):
         return uploaded[1]
     return path.lstrip("/") if is_url else path
 
 
-def _read_full(items: Iterable[JsonItem]) -> list[_Answer]:
+def _path_of(url: str) -> str:
+    try:
+        return urlsplit(url).path
+    except ValueError:  # http://[
+        return url.partition("://")[2].partition("/")[2]
+
+
+def _objects(path: Path, item: JsonItem, holder: Mapping[str, Any], *keys: str) -> list[Mapping[str, Any]]:
+    """The list of objects under the first of these keys that is there; none where it is null.
+
+    Raises:
+        DataError: Something else stands there.
+    """
+    key = next((key for key in keys if key in holder), keys[0])
+    listed = holder.get(key) or []
+    if not isinstance(listed, list) or not all(isinstance(each, Mapping) for each in listed):
+        where = place_of(path, item.line, item.column)
+        msg = f"{where}: {key!r} is no list of objects, as Label Studio writes; export it again"
+        raise DataError(msg)
+    return listed
+
+
+def _read_full(path: Path, items: Iterable[JsonItem]) -> list[_Answer]:
     """Of the export JSON, whose results say their type."""
     answers = []
     for item in items:
         data = item.value.get("data")
         image = _image_of(data) if isinstance(data, Mapping) else None
-        given = item.value.get("annotations", item.value.get("completions")) or []
-        kept = [each for each in given if isinstance(each, Mapping) and not each.get("was_cancelled")]
+        kept = [each for each in _objects(path, item, item.value, *_ANNOTATIONS) if not each.get("was_cancelled")]
         for annotation in kept:
-            results = [each for each in annotation.get("result") or [] if isinstance(each, Mapping)]
+            results = _objects(path, item, annotation, "result")
             answers.append(_Answer(item, image, list(_names_of(each.get("value") for each in results))))
         if not kept:
             answers.append(_Answer(item, image, None))

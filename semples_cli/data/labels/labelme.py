@@ -1,12 +1,12 @@
 """LabelMe's annotation files: `flags` of an image that are true, and the labels of its shapes."""
 
-import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from semples_cli.data.labels.json_items import read_json_text
 from semples_cli.data.labels.table import LabelTable, TableBuilder
+from semples_cli.data.strict_json import NOT_JSON, json_trouble, read_json
 from semples_cli.errors import DataError
 from semples_cli.types import ClassSet
 
@@ -16,6 +16,8 @@ SUFFIX = ".json"
 # Labels of LabelMe's own examples that stand for no class.
 NOT_CLASSES = frozenset({"__ignore__", "_background_"})
 _KEYS = ("flags", "shapes")
+
+_Kind = TypeVar("_Kind", str, bool)
 
 
 def find_labelme(source: Path) -> list[Path]:
@@ -53,12 +55,12 @@ def read_labelme(source: Path, class_set: ClassSet | None) -> LabelTable:
 def _read_file(path: Path, folder: Path, table: TableBuilder) -> None:
     try:
         document = _load(path)
-        shapes = [str(shape["label"]) for shape in document.get("shapes") or []]
-        flags = {str(name): bool(value) for name, value in (document.get("flags") or {}).items()}
+        shapes = [_of_type(shape["label"], str) for shape in document.get("shapes") or []]
+        flags = {name: _of_type(value, bool) for name, value in (document.get("flags") or {}).items()}
         if not any(key in document for key in _KEYS):
             table.refuse(0, 0, "neither flags nor shapes, so not of LabelMe; take the file out of the folder")
             return
-        image = str(document.get("imagePath") or path.stem).replace("\\", "/")
+        image = _of_type(document.get("imagePath") or path.stem, str).replace("\\", "/")
     except DataError as error:
         table.refuse(0, 0, str(error).removeprefix(f"{path}: "))
         return
@@ -70,6 +72,17 @@ def _read_file(path: Path, folder: Path, table: TableBuilder) -> None:
     table.add(_relative(image, path, folder), [(name, 0) for name in names if name not in NOT_CLASSES], 0, 0)
 
 
+def _of_type(value: object, kind: type[_Kind]) -> _Kind:
+    """The value as it is: the text "false" is not true, and null is no class called None.
+
+    Raises:
+        TypeError: It is of another type.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(value)
+    return value
+
+
 def _relative(image: str, path: Path, folder: Path) -> str:
     """The image relative to the folder; LabelMe writes it relative to its own file."""
     if image.startswith("/") or ":" in image:
@@ -79,9 +92,9 @@ def _relative(image: str, path: Path, folder: Path) -> str:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(read_json_text(path))
-    except (ValueError, RecursionError) as error:
-        msg = f"{path}: not JSON ({error}); save it in LabelMe again"
+        document = read_json(read_json_text(path))
+    except NOT_JSON as error:
+        msg = f"{path}: not JSON ({json_trouble(error)}); save it in LabelMe again"
         raise DataError(msg) from None
     if not isinstance(document, dict):
         msg = f"{path}: a {type(document).__name__} where LabelMe has an object; take the file out of the folder"

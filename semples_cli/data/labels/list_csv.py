@@ -36,9 +36,8 @@ def read_list_csv(path: Path, lines: tuple[CsvLine, ...], class_set: ClassSet | 
     table = TableBuilder(path, class_set)
     rows = []
     for line in lines[1:]:
-        if len(line.cells) != len(header):
-            cure = 'put several labels into one cell, as "cat|dog"'
-            table.refuse(line.line, 1, f"{len(line.cells)} cells where the header has {len(header)}; {cure}")
+        if trouble := row_trouble(line, header, 'put several labels into one cell, as "cat|dog"'):
+            table.refuse(line.line, 1, trouble)
             continue
         rows.append((line, split_labels(line.cells[label], class_set)))
     alone = {names[0] for _, names in rows if len(names) == 1}
@@ -49,6 +48,13 @@ def read_list_csv(path: Path, lines: tuple[CsvLine, ...], class_set: ClassSet | 
             continue
         table.add(line.cells[image], [(name, label + 1) for name in names], line.line, image + 1)
     return table.finish("list-column CSV")
+
+
+def row_trouble(line: CsvLine, header: tuple[str, ...], cure: str) -> str:
+    """Why a row cannot go with its header, with the cure for one of another width; '' if it can."""
+    if len(line.cells) != len(header):
+        return f"{len(line.cells)} cells where the header has {len(header)}; {cure}"
+    return "the header again; remove this line" if line.cells == header else ""  # as cat a.csv b.csv leaves it
 
 
 def split_labels(cell: str, class_set: ClassSet | None) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from semples_cli.data.labels.class_descriptions import is_machine_id, read_descriptions_beside
 from semples_cli.data.labels.csv_lines import CsvLine
 from semples_cli.data.labels.headers import find_confidence_column, find_image_column, find_label_columns
-from semples_cli.data.labels.list_csv import holds_one_label_a_row
+from semples_cli.data.labels.list_csv import holds_one_label_a_row, row_trouble
 from semples_cli.data.labels.table import LabelTable, TableBuilder, means_no_class
 from semples_cli.errors import DataError
 from semples_cli.types import ClassSet
@@ -95,8 +95,8 @@ def read_long_csv(path: Path, lines: tuple[CsvLine, ...], class_set: ClassSet | 
     namer = _Namer(path, {line.cells[columns.label] for line in whole}, class_set)
     table, images = TableBuilder(path, class_set), dict[str, _Image]()
     for line in lines[1:]:
-        if len(line.cells) != width:
-            table.refuse(line.line, 1, f"{len(line.cells)} cells where the header has {width}; write {width}")
+        if trouble := row_trouble(line, lines[0].cells, f"write {width}"):
+            table.refuse(line.line, 1, trouble)
             continue
         image = images.setdefault(line.cells[columns.image], _Image(line.line))
         image.is_usable &= _read_row(line, columns, namer, image, table)

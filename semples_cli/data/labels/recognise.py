@@ -19,9 +19,11 @@ from semples_cli.data.labels import (
     wsss_list,
 )
 from semples_cli.data.labels.csv_lines import CsvLine, read_csv_lines
+from semples_cli.data.labels.headers import second_image_column
 from semples_cli.data.labels.json_kind import json_kind
 from semples_cli.data.labels.recognise_folder import FOLDER_FORMATS, read_folder
 from semples_cli.data.labels.table import LabelTable
+from semples_cli.data.text_file import is_folder
 from semples_cli.data.webdataset import is_tar
 from semples_cli.errors import DataError, SettingsError
 from semples_cli.types import ClassSet
@@ -40,6 +42,7 @@ TEXT_FORMATS: dict[str, tuple[_Fits, _ReadText, str]] = {
     headerless_csv.NAME: (headerless_csv.fits_headerless_csv, headerless_csv.read_headerless_csv, "no header"),
     wsss_list.NAME: (wsss_list.fits_wsss_list, wsss_list.read_wsss_list, "class numbers"),
 }
+_HEADED = (list_csv.NAME, onehot_csv.NAME, long_csv.NAME)
 _SURE: dict[str, _ReadText] = {
     wsss_list.NAME: partial(wsss_list.read_wsss_list, sure=True),
     **{name: partial(wsss_list.read_wsss_list, first=first, sure=True) for name, first in wsss_list.NUMBERED.items()},
@@ -79,18 +82,20 @@ def read_labels(path: Path, labels_format: str = AUTO, class_set: ClassSet | Non
         SettingsError: The format is unknown, or goes with a folder where a file is given, or the other way round.
     """
     check_labels_format(labels_format)
-    fitting = (AUTO, *(FOLDER_FORMATS if path.is_dir() else (*TEXT_FORMATS, *_SURE, *_WHOLE_FILES)))
+    fitting = (AUTO, *(FOLDER_FORMATS if is_folder(path) else (*TEXT_FORMATS, *_SURE, *_WHOLE_FILES)))
     if labels_format not in fitting:
-        what = "a folder" if path.is_dir() else "no folder"
+        what = "a folder" if is_folder(path) else "no folder"
         msg = f"{path} is {what}, which does not go with --labels-format {labels_format}; leave one of the two out"
         raise SettingsError(msg)
-    if path.is_dir():
+    if is_folder(path):
         return read_folder(path, None if labels_format == AUTO else labels_format, class_set)
     whole = _whole_file_kind(path) if labels_format == AUTO else labels_format
     if whole in _WHOLE_FILES:
         return replace(_WHOLE_FILES[whole](path, class_set), form=whole)
     lines = read_csv_lines(path)
     chosen = _recognise(path, lines, class_set) if labels_format == AUTO else labels_format
+    if chosen in _HEADED:
+        _check_header(path, lines[0])
     sure = _SURE.get(chosen) if labels_format != AUTO else None
     read = sure or TEXT_FORMATS[chosen][1]
     return replace(read(path, lines, class_set), form=chosen)
@@ -106,6 +111,14 @@ def _whole_file_kind(path: Path) -> str:
     if suffix == coco_json.SUFFIX:
         return json_kind(path)
     return cls_labels_npy.NAME if suffix == cls_labels_npy.SUFFIX else ""
+
+
+def _check_header(path: Path, first: CsvLine) -> None:
+    column = second_image_column(first.cells)
+    if column is not None:
+        name = first.cells[column]
+        msg = f"{path}:{first.line}:{column + 1}: a second column {name!r} may name the image; rename one of the two"
+        raise DataError(msg)
 
 
 def _recognise(path: Path, lines: tuple[CsvLine, ...], class_set: ClassSet | None) -> str:

@@ -6,10 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from semples_cli.errors import DataError
-from semples_cli.types import BACKGROUND, ClassSet
+from semples_cli.types import BACKGROUND, ClassSet, name_trouble
 
 # Written, in any case, where no class is meant; unless the class list has a class of that name.
 NO_CLASS = frozenset({"", "none", "no finding", "[]", "nan", "null", BACKGROUND})
+
+# A path of Linux has 4096 bytes at most.
+_LONGEST_KEY = 4096
+
+# Problems up to which the nearest class is looked for.
+_MOST_HELPED = 1000
 
 # Where (`file:line:column`), and what is wrong there and what to do.
 Problem = tuple[str, str]
@@ -85,6 +91,7 @@ class TableBuilder:
     _first: dict[str, LabelRow] = field(default_factory=dict)
     _contradicted: set[str] = field(default_factory=set)
     _repeated: int = 0
+    _verdicts: dict[str, str] = field(default_factory=dict)
 
     def refuse(self, line: int, column: int, message: str) -> None:
         """Note a row that cannot be used; line and column from 1, 0 where there is none."""
@@ -103,12 +110,16 @@ class TableBuilder:
         if not key:
             self.refuse(line, column, "no image is named; write its file name into this cell, or remove the row")
             return
-        placed = [(name, at) for name, at in names if not means_no_class(name, self.class_set)]
+        if len(key) > _LONGEST_KEY:
+            self.refuse(line, column, f"an image called by {len(key)} characters, which no path has; correct the row")
+            return
+        placed = [(name.strip(), at) for name, at in names]
+        placed = [(name, at) for name, at in placed if not means_no_class(name, self.class_set)]
         for name, at in placed:
             if message := self.unknown(name):
                 self.refuse(line, at, message)
                 return
-        self._enter(key, tuple(dict.fromkeys(name for name, _ in placed)), line, column)
+        self._enter(key, tuple(dict.fromkeys(spelled(name, self.class_set) for name, _ in placed)), line, column)
 
     def _enter(self, key: str, names: tuple[str, ...], line: int, column: int) -> None:
         """Rows that contradict each other are all left out: nobody can tell which one is right."""
@@ -126,9 +137,17 @@ class TableBuilder:
         self.rows.pop(key, None)
 
     def unknown(self, name: str) -> str:
-        """Why a name is no known class; '' if it is one, or if none are known."""
-        if self.class_set is None:
-            return ""
+        """Why a name is no known class, or can be none; '' if it is one."""
+        if name not in self._verdicts:
+            self._verdicts[name] = self._judge(name)
+        return self._verdicts[name]
+
+    def _judge(self, name: str) -> str:
+        trouble = name_trouble(name)
+        if trouble or self.class_set is None:
+            return trouble
+        if len(self.problems) > _MOST_HELPED and name not in self.class_set.names:
+            return f"unknown class {name!r}; correct it, or add it to the class list"  # a near one takes milliseconds
         try:
             self.class_set.index_of(name)
         except DataError as error:
@@ -158,6 +177,13 @@ class TableBuilder:
 def place_of(source: Path, line: int = 0, column: int = 0) -> str:
     """`file:line:column`, as far as there is a line and a column."""
     return str(source) + "".join(f":{number}" for number in (line, column) if number)
+
+
+def spelled(name: str, class_set: ClassSet | None) -> str:
+    """A known name as the class list spells it, which may compose its accents otherwise."""
+    if class_set is None or name in class_set.names:
+        return name
+    return class_set.name_of(class_set.index_of(name))
 
 
 def means_no_class(name: str, class_set: ClassSet | None) -> bool:

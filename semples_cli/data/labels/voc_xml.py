@@ -7,6 +7,7 @@ from semples_cli.data.labels.table import LabelTable, TableBuilder
 from semples_cli.types import ClassSet
 
 NAME = "voc-xml"
+ROOT = "annotation"
 
 
 def find_voc_xml(folder: Path) -> list[str]:
@@ -42,14 +43,22 @@ def _read_file(path: Path, image_id: str, table: TableBuilder) -> None:
     from defusedxml.ElementTree import ParseError, parse
 
     try:
-        objects = parse(path).getroot().findall("object")
-    except (OSError, ParseError, ValueError, DefusedXmlException) as error:
-        table.refuse(0, 0, f"cannot be read as XML ({error}); get the file again")
+        root = parse(path).getroot()
+    except (OSError, ParseError, ValueError, LookupError, DefusedXmlException) as error:  # LookupError: an encoding
+        reason = " ".join(str(error).split())  # a name in it may hold line ends
+        table.refuse(0, 0, f"cannot be read as XML ({reason}); get the file again")
         return
+    if root.tag != ROOT:  # of a namespace, or of another kind: it would seem to show nothing
+        table.refuse(0, 0, f"its outermost element is {root.tag[:60]!r}, not {ROOT!r}; bring a file of VOC's form")
+        return
+    objects = root.findall("object")
     plain, difficult = dict[str, None](), dict[str, None]()
     for item in objects:
         name = (item.findtext("name") or "").strip()
+        if not name:
+            table.refuse(0, 0, "an object in it has no name; write its class, or remove it")
+            return
         marked = (item.findtext("difficult") or "0").strip() == "1"
         (difficult if marked else plain).setdefault(name)
-    table.uncertain.update(name for name in difficult if name and name not in plain)
-    table.add(image_id, [(name, 0) for name in plain if name], 0, 0)
+    table.uncertain.update(name for name in difficult if name not in plain)
+    table.add(image_id, [(name, 0) for name in plain], 0, 0)

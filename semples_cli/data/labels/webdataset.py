@@ -1,6 +1,5 @@
 """Labels inside WebDataset's tars: `000123.cls`, `000123.json` or `000123.txt` beside `000123.jpg`."""
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from semples_cli.data.image_folder import ImageFile, find_images
 from semples_cli.data.labels.list_csv import split_labels
 from semples_cli.data.labels.numbering import require_classes, settle_numbering
 from semples_cli.data.labels.table import LabelTable, TableBuilder, means_no_class
+from semples_cli.data.strict_json import NOT_JSON, json_trouble, read_json
 from semples_cli.data.webdataset import key_in_tar, sample_key
 from semples_cli.errors import DataError
 from semples_cli.tars.members import is_file, open_file
@@ -25,7 +25,8 @@ JSON_KEYS = ("label", "labels", "class", "classes", "cls")
 MAX_BYTES = 2**20
 _LONGEST_SHOWN = 40
 
-_NUMBERS = re.compile(r"-?\d+([\s,]+-?\d+)*")
+# Class numbers have three digits; Python refuses to read one of thousands.
+_NUMBERS = re.compile(r"-?\d{1,18}([\s,]+-?\d{1,18})*")
 
 # Class names, and class numbers as they stand there.
 _Value = str | int
@@ -112,9 +113,9 @@ def _read_json(sample: _Sample, table: TableBuilder) -> None:
     if text is None:
         return
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        _refuse(sample, ".json", f"not JSON ({error}); write it again", table)
+        value = read_json(text)
+    except NOT_JSON as error:
+        _refuse(sample, ".json", f"not JSON ({json_trouble(error)}); write it again", table)
         return
     for key in JSON_KEYS if isinstance(value, dict) else ():
         if key in value:

@@ -13,7 +13,8 @@ NAME = "wsss-list"
 # Formats that say where the numbers begin; the plain name lets the numbers decide, if they do.
 NUMBERED = {f"{NAME}-from-0": 0, f"{NAME}-from-1": 1}
 
-_LINE = re.compile(r"(\S+)((?:\s+-?\d+)*)")
+# Class numbers have three digits; Python refuses to read one of thousands.
+_LINE = re.compile(r"(\S+)((?:\s+-?\d{1,18})*)")
 
 
 def fits_wsss_list(lines: tuple[CsvLine, ...]) -> bool:
