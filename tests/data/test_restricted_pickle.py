@@ -13,7 +13,8 @@ from foreign_files import as_object, call, of_numpy_1
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semples_cli.data.cams.restricted_pickle import DAMAGE, ForbiddenGlobal, unpickle_plain
+from semples_cli.data.cams.pickle_scan import ForbiddenGlobal
+from semples_cli.data.cams.restricted_pickle import DAMAGE, unpickle_plain
 
 RNG = np.random.default_rng(0)
 CONTENT = {

@@ -6,8 +6,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.lib import format as npy_format
 
-from semples_cli.data.cams.restricted_pickle import DAMAGE, ForbiddenGlobal, unpickle_plain
+from semples_cli.data.cams.pickle_scan import ForbiddenGlobal
+from semples_cli.data.cams.restricted_pickle import DAMAGE, unpickle_plain
 from semples_cli.errors import DataError
+from semples_cli.tars.regular import open_regular
 
 # A CAM of 20 classes at 25 megapixels in float32.
 MAX_FILE_BYTES = 2 * 2**30
@@ -28,7 +30,7 @@ def read_npy_dict(path: Path) -> dict[Any, Any]:
     """
     try:
         check_size(path)
-        with path.open("rb") as handle:
+        with open_regular(path) as handle:
             kind, shape = _read_header(handle)
             if kind != np.dtype(object) or shape != ():
                 msg = (

@@ -2,19 +2,21 @@
 
 A pickle is a program: it names functions, and unpickling calls them. Here every name that it may use stands for a
 small class of ours that only takes note of what it was given; no function of numpy, or of anything else, is within
-its reach. The arrays are made after the pickle has ended, from bytes whose number must fit their shape.
+its reach. Arrays are made of bytes that are there, whose number must fit their shape; what refers to one thing many
+times cannot grow to much more than its own size.
 """
 
 import io
 import pickle
-import pickletools
 import re
-import warnings
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from semples_cli.data.cams.pickle_scan import ForbiddenGlobal, refuse, scan_pickle
+from semples_cli.data.cams.torch_storage import place_tensor, read_storage
 
 # What a damaged or hostile stream can raise: memory, because it may announce more bytes than there are.
 DAMAGE = (
@@ -32,20 +34,10 @@ DAMAGE = (
 )
 # Things within one another: an array of one dict of lists of arrays is 3.
 _DEEPEST = 3
-_MEMO = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
+# How much more than its own bytes, and than 128 kB, a pickle may come to, by referring to one thing again and again.
+_LARGEST_GROWTH = 16
+_ALLOWANCE = 2**17
 _PLAIN_TYPE = re.compile(r"b1|[iu][1248]|f[248]|O[48]")
-
-
-class ForbiddenGlobal(pickle.UnpicklingError):
-    """The pickle names something that plain arrays do not need.
-
-    Attributes:
-        name: What it names, such as 'os.system'.
-    """
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
 
 
 class _Piece:
@@ -54,7 +46,7 @@ class _Piece:
     __slots__ = ()
 
     def __setstate__(self, state: Any) -> None:  # noqa: ANN401  # whatever the pickle says
-        _refuse(f"a {type(self).__name__} with a state")
+        refuse(f"a {type(self).__name__} with a state")
 
 
 class _ArrayType(_Piece):
@@ -63,7 +55,7 @@ class _ArrayType(_Piece):
     __slots__ = ()
 
     def __init__(self, *_: object) -> None:
-        _refuse("an array that is not made by _reconstruct")
+        refuse("an array that is not made by _reconstruct")
 
 
 class _Type(_Piece):
@@ -73,13 +65,13 @@ class _Type(_Piece):
 
     def __init__(self, spec: str, *_: object) -> None:
         if not isinstance(spec, str) or not _PLAIN_TYPE.fullmatch(spec):
-            _refuse(f"an array of type {spec!r}")
+            refuse(f"an array of type {spec!r}")
         self.spec = spec
 
     def __setstate__(self, state: Any) -> None:  # noqa: ANN401
         order, described = state[1], state[2:5]
         if order not in ("<", ">", "|", "=") or described != (None, None, None):
-            _refuse("an array with fields")
+            refuse("an array with fields")
         if not self.is_object:
             self.spec = f"{order}{self.spec.lstrip('<>|=')}"
 
@@ -94,13 +86,13 @@ class _Array(_Piece):
     __slots__ = ("value",)
 
     def __init__(self, *_: object) -> None:
-        self.value: object = None
+        self.value: object = ...  # no plain thing, and refused if it stays
 
     def __setstate__(self, state: Any) -> None:  # noqa: ANN401
         _, shape, kind, fortran, raw = state
-        if kind.is_object:
+        if _checked(kind).is_object:
             if shape != () or len(raw) != 1:
-                _refuse(f"an array of objects of shape {shape}")
+                refuse(f"an array of objects of shape {shape}")
             self.value = raw[0]
         else:
             self.value = _numbers(raw, kind, shape, "F" if fortran else "C")
@@ -130,24 +122,30 @@ class _Scalar(_Array):
         return self.value == (other.value if isinstance(other, _Scalar) else other)
 
 
-class _Bytes(_Piece):
-    """_codecs.encode, by which protocol 2 writes bytes: as text in Latin-1, in which each is one character."""
+class _Encoder:
+    """_codecs.encode, by which protocol 2 writes bytes: as text in Latin-1, in which each is one character.
 
-    __slots__ = ()
+    The same text becomes the same bytes, or a pickle that calls it on one text again and again would fill the memory.
+    """
 
-    def __new__(cls, text: str, encoding: str) -> bytes:  # type: ignore[misc]
+    def __init__(self) -> None:
+        self._known: dict[str, bytes] = {}
+
+    def __call__(self, text: str, encoding: str) -> bytes:
         if encoding != "latin1":
-            _refuse(f"bytes as text in {encoding!r}")
-        return text.encode("latin1")
+            refuse(f"bytes as text in {encoding!r}")
+        if text not in self._known:
+            self._known[text] = text.encode("latin1")
+        return self._known[text]
 
 
 class _Storage(_Piece):
     """torch's _load_from_bytes: the numbers of a tensor, as torch.save wrote them."""
 
-    __slots__ = ("raw",)
+    __slots__ = ("numbers",)
 
     def __init__(self, raw: bytes) -> None:
-        self.raw = raw
+        self.numbers = read_storage(raw)
 
 
 class _Hooks(_Piece):
@@ -160,26 +158,14 @@ class _Hooks(_Piece):
 
 
 class _Tensor(_Array):
-    """torch's _rebuild_tensor_v2: IRN and CLIMS keep tensors among their arrays. torch reads them, weights only."""
+    """torch's _rebuild_tensor_v2: IRN and CLIMS keep tensors among their arrays."""
 
     __slots__ = ()
 
     def __init__(
         self, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
     ) -> None:
-        import torch
-
-        try:
-            with warnings.catch_warnings(action="ignore"):  # storages that know their type are on their way out
-                numbers = torch.load(io.BytesIO(storage.raw), map_location="cpu", weights_only=True)
-                flat = torch.empty(0, dtype=numbers.dtype).set_(numbers)
-            tensor = flat.as_strided(shape, strides, offset)
-        except Exception as error:  # torch raises anything where its bytes are damaged
-            msg = f"it holds a torch tensor that cannot be read ({type(error).__name__})"
-            raise pickle.UnpicklingError(msg) from None
-        if tensor.numel() > flat.numel():
-            _refuse("a torch tensor that is larger than its numbers")
-        self.value = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        self.value = place_tensor(storage.numbers, offset, shape, strides)
 
 
 _NAMES: Mapping[tuple[str, str], type[_Piece]] = {
@@ -191,7 +177,6 @@ _NAMES: Mapping[tuple[str, str], type[_Piece]] = {
     ("numpy._core.multiarray", "scalar"): _Scalar,
     ("numpy.core.numeric", "_frombuffer"): _FromBuffer,
     ("numpy._core.numeric", "_frombuffer"): _FromBuffer,
-    ("_codecs", "encode"): _Bytes,
     ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
     ("torch.storage", "_load_from_bytes"): _Storage,
     ("collections", "OrderedDict"): _Hooks,
@@ -199,7 +184,13 @@ _NAMES: Mapping[tuple[str, str], type[_Piece]] = {
 
 
 class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> type[_Piece]:
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data))
+        self._encode = _Encoder()
+
+    def find_class(self, module: str, name: str) -> Callable[..., object]:
+        if (module, name) == ("_codecs", "encode"):
+            return self._encode
         try:
             return _NAMES[module, name]
         except KeyError:
@@ -220,43 +211,59 @@ def unpickle_plain(data: bytes) -> object:
         ForbiddenGlobal: The pickle names anything but numpy's arrays; nothing of it was called.
         DAMAGE: One of these: it is damaged, or holds arrays of something else than numbers.
     """
-    _check_sizes(data)
-    return _plain(_Unpickler(io.BytesIO(data)).load())
+    scan_pickle(io.BytesIO(data), len(data))
+    made = _Unpickler(data).load()
+    return _Plain(_LARGEST_GROWTH * len(data) + _ALLOWANCE).of(made)
 
 
-def _check_sizes(data: bytes) -> None:
-    """Refuse, before anything is loaded, what makes the unpickler take memory that no pickle of this size needs.
+class _Plain:
+    """Puts arrays in place of our notes on them.
 
-    A place in its memo is an index into a table that grows to it: 5 bytes can ask for 64 GB. Lengths that the pickle
-    has not got are refused by pickletools; on a bytearray that is cut short, Python's unpickler stumbles.
+    Args:
+        most: How many things and bytes of arrays there may be: a list of the same list, of the same list again, is
+            small until somebody walks through it.
     """
-    with warnings.catch_warnings(action="ignore"):  # text with odd escapes is not its business
-        for opcode, argument, _ in pickletools.genops(data):
-            if opcode.name in _MEMO and int(str(argument)) > len(data):
-                _refuse(f"place {argument} in a memo")
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def of(self, value: object, depth: int = 0) -> object:
+        """The object; no deeper than CAMs go, or a cycle had no end."""
+        if depth > _DEEPEST:
+            refuse("containers in containers")
+        if isinstance(value, _Array):
+            return self._of_array(value, depth)
+        self._count(1)
+        if isinstance(value, dict):
+            return {self.of(key, depth + 1): self.of(each, depth + 1) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self.of(each, depth + 1) for each in value)
+        if not isinstance(value, str | bytes | bytearray | int | float | None):
+            refuse("something that is no array of numbers")
+        return value
+
+    def _of_array(self, array: _Array, depth: int) -> object:
+        if not isinstance(array.value, np.ndarray | np.generic):
+            return self.of(array.value, depth + 1)
+        self._count(1 + array.value.nbytes)
+        return array.value
+
+    def _count(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            refuse("far more than its own size, by referring to one thing again and again")
 
 
-def _plain(value: object, depth: int = 0) -> object:
-    """The object with arrays in place of our notes on them; no deeper than CAMs go, or a cycle had no end."""
-    if depth > _DEEPEST:
-        _refuse("containers in containers")
-    if isinstance(value, _Array):
-        return value.value if isinstance(value.value, np.ndarray | np.generic) else _plain(value.value, depth + 1)
-    if isinstance(value, dict):
-        return {_plain(key, depth + 1): _plain(each, depth + 1) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(each, depth + 1) for each in value)
-    if not isinstance(value, str | bytes | bytearray | int | float | None):
-        _refuse("something that is no array of numbers")
-    return value
+def _checked(kind: object) -> _Type:
+    if not isinstance(kind, _Type):
+        refuse("an array whose type is none")
+    return kind
 
 
-def _numbers(raw: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> npt.NDArray[Any]:
+def _numbers(raw: bytes, kind: object, shape: tuple[int, ...], order: str) -> npt.NDArray[Any]:
+    kind = _checked(kind)
     if kind.is_object:
-        _refuse("objects as bytes")
+        refuse("objects as bytes")
+    if not all(type(size) is int and size >= 0 for size in shape):
+        refuse(f"an array of shape {shape}")
     return np.frombuffer(raw, np.dtype(kind.spec)).reshape(shape, order="F" if order == "F" else "C")
-
-
-def _refuse(what: str) -> NoReturn:
-    msg = f"it holds {what}"
-    raise pickle.UnpicklingError(msg)

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy_format
 
-from semples_cli.data.cams.restricted_pickle import DAMAGE, ForbiddenGlobal, unpickle_plain
+from semples_cli.data.cams.pickle_scan import ForbiddenGlobal
+from semples_cli.data.cams.restricted_pickle import DAMAGE, unpickle_plain
 from semples_cli.data.labels.numbering import require_classes
 from semples_cli.data.labels.table import LabelTable, TableBuilder
 from semples_cli.errors import DataError
