@@ -2,23 +2,25 @@
 
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from semples_cli.artifacts.atomic import open_atomic
 from semples_cli.artifacts.run_folder import RunFolder
-from semples_cli.errors import ArtifactError
+from semples_cli.errors import ArtifactError, SemplesError
+from semples_cli.tars.regular import open_regular
 from semples_cli.types import MAX_CLASSES, Cam, FloatArray
 
 FORMAT_VERSION = 1
 SUFFIX = ".npz"
 
-# TypeError: np.load gives the array itself, which is no context manager, where a bare .npy was renamed.
-_DAMAGE = (OSError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+# 254 classes on a grid of 1000 × 1000; an archive of less than a megabyte may announce gigabytes.
+MAX_CAM_BYTES = 2**29
+
 _CURE = "delete it and run `semples cams` again with the same --out"
 
 
@@ -78,13 +80,19 @@ def read_cam(path: Path, sample_id: str) -> Cam:
     except FileNotFoundError:
         msg = f"{path}: no CAM here; run `semples cams` to make it"
         raise ArtifactError(msg) from None
-    except _DAMAGE as error:
-        msg = f"{path}: not a readable CAM ({error}); {_CURE}"
+    except SemplesError:
+        raise
+    except (
+        Exception
+    ) as error:  # the bytes may be anybody's, and neither zipfile nor numpy has a list of what they raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        msg = f"{path}: not a readable CAM ({reason}); {_CURE}"
         raise ArtifactError(msg) from None
     _check_arrays(path, arrays)
     try:
         height, width = (int(n) for n in arrays["image_size"])
-        scores = arrays["scores"].astype(np.float32)
+        with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused as that
+            scores = arrays["scores"].astype(np.float32)
         return Cam(sample_id, arrays["class_indices"].astype(np.int64), scores, (height, width))
     except ArtifactError as error:
         msg = f"{path}: {error}; {_CURE}"
@@ -114,23 +122,43 @@ def find_cams(folder: Path) -> dict[str, Path]:
 
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     # Opened here, because np.load leaves its own handle open when the archive is damaged.
-    with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-        version = int(archive["format_version"])
-        if version > FORMAT_VERSION:
-            msg = f"{path}: CAM format {version}, but this semples reads up to {FORMAT_VERSION}; upgrade semples"
-            raise ArtifactError(msg)
-        return {name: archive[name] for name in ("class_indices", "scores", "image_size")}
+    with open_regular(path) as handle:
+        _check_size(path, handle)
+        with np.load(handle, allow_pickle=False) as archive:
+            return _take_arrays(path, archive)
+
+
+def _check_size(path: Path, handle: BinaryIO) -> None:
+    """Refuse what would fill the memory, by what the archive announces; more than that, zipfile does not unpack."""
+    with zipfile.ZipFile(handle) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > MAX_CAM_BYTES:
+        msg = f"{path}: {size} bytes unpacked, more than the {MAX_CAM_BYTES} that a CAM may have; {_CURE}"
+        raise ArtifactError(msg)
+    handle.seek(0)
+
+
+def _take_arrays(path: Path, archive: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, npt.NDArray[np.generic]]:
+    version = int(archive["format_version"])
+    if version > FORMAT_VERSION:
+        msg = f"{path}: CAM format {version}, but this semples reads up to {FORMAT_VERSION}; upgrade semples"
+        raise ArtifactError(msg)
+    return {name: archive[name] for name in ("class_indices", "scores", "image_size")}
 
 
 def _check_arrays(path: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
     classes, size, scores = arrays["class_indices"], arrays["image_size"], arrays["scores"]
     whole = np.issubdtype(classes.dtype, np.integer) and np.issubdtype(size.dtype, np.integer)
-    if not whole or size.shape != (2,) or classes.ndim != 1 or not np.issubdtype(scores.dtype, np.floating):
+    shaped = size.shape == (2,) and classes.ndim == 1 and scores.ndim == 3
+    if not whole or not shaped or not np.issubdtype(scores.dtype, np.floating):
         kinds = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in arrays.items())
         msg = f"{path}: its arrays are {kinds}, which is not a CAM; {_CURE}"
         raise ArtifactError(msg)
     if size.astype(np.int64).min() < 1:
         msg = f"{path}: an image of size {tuple(size.tolist())} cannot be; {_CURE}"
+        raise ArtifactError(msg)
+    if len(scores) and 0 in scores.shape:
+        msg = f"{path}: maps of shape {scores.shape} have no pixel; {_CURE}"
         raise ArtifactError(msg)
     if any(not 1 <= k <= MAX_CLASSES for k in classes.tolist()) or len(set(classes.tolist())) < len(classes):
         msg = f"{path}: class indices {classes.tolist()} must be different and lie in 1..{MAX_CLASSES}; {_CURE}"

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from semples_cli.artifacts.tensor_file import read_tensors, write_tensors
-from semples_cli.errors import ArtifactError
-from semples_cli.types import FloatArray
+from semples_cli.artifacts.tensor_file import as_dict, as_names, is_version, read_tensors, write_tensors
+from semples_cli.errors import ArtifactError, SemplesError
+from semples_cli.types import ClassSet, FloatArray
 
 FORMAT_VERSION = 1
 KINDS = ("clip_head", "weaktr")
 STAGES = ("initial", "fitted", "matched", "refined")
 
+# No layer is wider.
+_LARGEST = 2**16
 _CURE = "train it again with `semples learn-prompts` or `semples refine`"
 _JSON = ("class_names", "prompt_names", "shape", "settings", "curves")
 _TEXTS = ("kind", "stage", "clip_name", "weights_hash", "fingerprint")
@@ -115,20 +117,39 @@ def read_generator(path: Path) -> GeneratorWeights:
         values |= {name: metadata[name] for name in _TEXTS}
         values["quick_gelu"] = {"true": True, "false": False}[metadata["quick_gelu"]]
         for name in ("class_names", "prompt_names"):
-            values[name] = tuple(str(each) for each in values[name])
+            values[name] = as_names(values[name])
         for name in ("shape", "settings", "curves"):
-            values[name] = dict(values[name])
+            values[name] = as_dict(values[name])
+        _check_shape(values["shape"])
         values["tensors"] = arrays
-        return GeneratorWeights(**values)
-    except (KeyError, ValueError, TypeError, ArtifactError) as error:
+        return _checked(GeneratorWeights(**values))
+    except (KeyError, ValueError, TypeError, OverflowError, RecursionError, SemplesError) as error:
         reason = f"it does not say its {error}" if isinstance(error, KeyError) else str(error)
         msg = f"{path}: the generator is damaged ({reason}); {_CURE}"
         raise ArtifactError(msg) from None
 
 
+def _checked(weights: GeneratorWeights) -> GeneratorWeights:
+    ClassSet(weights.class_names, weights.prompt_names)  # refuses what can be no class list
+    return weights
+
+
+def _check_shape(shape: Mapping[str, Any]) -> None:
+    """Refuse numbers that no network has, before one is built of them.
+
+    Raises:
+        ArtifactError: One is too large, negative, or of another kind.
+    """
+    for name, value in shape.items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not isinstance(value, str) and not (is_number and 0 <= value <= _LARGEST):
+            msg = f"{name} {value!r} in its shape"
+            raise ArtifactError(msg)
+
+
 def _check_version(path: Path, metadata: Mapping[str, str]) -> None:
     version = metadata.get("format_version", "")
-    if metadata.get("kind") not in KINDS or not version.isdecimal():
+    if metadata.get("kind") not in KINDS or not is_version(version):
         msg = f"{path}: not a mask generator of semples; give a generator_….safetensors that `semples` wrote"
         raise ArtifactError(msg)
     if int(version) > FORMAT_VERSION:

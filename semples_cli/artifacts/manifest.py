@@ -22,6 +22,7 @@ from typing import Self
 
 from semples_cli.artifacts.atomic import open_atomic
 from semples_cli.artifacts.manifest_entries import FileIdentity, ManifestEntry, each_entry, read_entries, whole_lines
+from semples_cli.artifacts.own_files import open_in_place
 from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.artifacts.run_locks import RunLocks, remove_shard_locks
 from semples_cli.errors import UnwritableError
@@ -64,7 +65,7 @@ class Manifest:
             # A torn last line is cut off, or the next line would be glued to it.
             whole = 0 if overwrite else sum(map(len, whole_lines(own)))
             self.entries = {} if overwrite else read_entries(folder, only)
-            self._handle = own.open("ab", buffering=0)
+            self._handle = open_in_place(own, "ab")
             self._handle.truncate(whole)
             if shard is None:
                 self.let_others_begin()

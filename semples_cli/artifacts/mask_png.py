@@ -1,18 +1,26 @@
 """Masks as 8-bit PNGs: written with the VOC palette or as grey levels, read back as raw class indices."""
 
 import io
+import os
 import struct
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from semples_cli.artifacts.atomic import open_atomic
 from semples_cli.artifacts.run_folder import OVERLAYS, refuse_stages
 from semples_cli.errors import ArtifactError, SettingsError
+from semples_cli.tars.regular import open_regular
 from semples_cli.types import MaskArray
 
+# What a few kilobytes may announce, they would take as gigabytes of memory.
+MAX_MASK_PIXELS = 178_956_970
+MAX_FILE_BYTES = 2**30
+
+_HEADER_BYTES = 26
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}  # PNG colour types
 
@@ -53,20 +61,21 @@ def read_mask(path: Path) -> MaskArray:
         (H, W) uint8, read-only.
 
     Raises:
-        ArtifactError: Missing, damaged, no PNG, or of a kind whose pixels are not class indices; the message has the
-            cure.
+        ArtifactError: Missing, damaged, too large, no PNG, or of a kind whose pixels are not class indices; the message
+            has the cure.
     """
     try:
-        data = path.read_bytes()
+        data = _read_checked(path)
     except OSError as error:
         msg = f"{path}: cannot read this mask: {error.strerror}"
         raise ArtifactError(msg) from error
-    _check_kind(path, data)
     try:
-        Image.open(io.BytesIO(data)).verify()  # checksums, which decoding alone does not look at
-        return np.asarray(Image.open(io.BytesIO(data)))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        msg = f"{path}: this PNG is damaged ({error}): write or fetch it again"
+        # Not by Image.open, whose limit is a global of the module, and warns first.
+        PngImageFile(io.BytesIO(data)).verify()  # checksums, which decoding alone does not look at
+        return np.asarray(PngImageFile(io.BytesIO(data)))
+    except Exception as error:  # the bytes may be anybody's, and the decoder has no list of what it raises
+        reason = " ".join(str(error).split()) or type(error).__name__
+        msg = f"{path}: this PNG is damaged ({reason}): write or fetch it again"
         raise ArtifactError(msg) from error
 
 
@@ -115,8 +124,31 @@ def voc_palette() -> npt.NDArray[np.uint8]:
     return palette
 
 
+def _read_checked(path: Path) -> bytes:
+    """The whole file, when its header is one of a mask.
+
+    Raises:
+        OSError: It cannot be read.
+        ArtifactError: It is no mask, or too large.
+    """
+    with open_regular(path) as handle:
+        head = handle.read(_HEADER_BYTES)
+        _check_kind(path, head)
+        width, height = struct.unpack_from(">II", head, 16)
+        _check_limit(path, width * height, MAX_MASK_PIXELS, f"{height} × {width} pixels")
+        size = os.fstat(handle.fileno()).st_size
+        _check_limit(path, size, MAX_FILE_BYTES, f"{size} bytes")
+        return head + handle.read()
+
+
+def _check_limit(path: Path, size: int, most: int, what: str) -> None:
+    if size > most:
+        msg = f"{path}: {what}, more than the {most} that a mask may have: fetch it again, or cut it into tiles"
+        raise ArtifactError(msg)
+
+
 def _check_kind(path: Path, data: bytes) -> None:
-    if not data.startswith(_SIGNATURE) or len(data) < 26:
+    if not data.startswith(_SIGNATURE) or len(data) < _HEADER_BYTES:
         what = "is empty" if not data else "is not a PNG"
         msg = f"{path}: this file {what}: masks are palette or 8-bit grey PNGs, whose pixels are class indices"
         raise ArtifactError(msg)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from semples_cli.artifacts.generator_file import KINDS as GENERATOR_KINDS
-from semples_cli.artifacts.tensor_file import Arrays, read_tensors, write_tensors
-from semples_cli.errors import ArtifactError
-from semples_cli.types import PromptSet
+from semples_cli.artifacts.tensor_file import Arrays, as_dict, as_names, is_version, read_tensors, write_tensors
+from semples_cli.errors import ArtifactError, SemplesError
+from semples_cli.types import ClassSet, PromptSet
 
 FORMAT_VERSION = 1
 KIND = "prompts"
@@ -20,7 +20,7 @@ VECTORS = "vectors"
 _CURE = "learn them again with `semples learn-prompts`"
 _NAMES = ("class_names", "prompt_names")
 _TEXTS = ("clip_name", "weights_hash", "template")
-_DAMAGE = (KeyError, ValueError, TypeError, AttributeError, RecursionError, ArtifactError)
+_DAMAGE = (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, SemplesError)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _check_version(path: Path, metadata: Mapping[str, str]) -> None:
         msg = f"{path}: this is a mask generator; give the prompts.safetensors of `semples learn-prompts`"
         raise ArtifactError(msg)
     version = metadata.get("format_version", "")
-    if metadata.get("kind") != KIND or not version.isdecimal():
+    if metadata.get("kind") != KIND or not is_version(version):
         msg = f"{path}: these are no prompts of semples; give the file that `semples learn-prompts` wrote"
         raise ArtifactError(msg)
     if int(version) > FORMAT_VERSION:
@@ -115,30 +115,18 @@ def _prompts(arrays: Arrays, metadata: Mapping[str, str]) -> PromptSet:
         msg = f"template {metadata['template']!r} does not say where the prompt stands"
         raise ArtifactError(msg)
     values: dict[str, Any] = {name: metadata[name] for name in _TEXTS}
-    values |= {name: _texts(json.loads(metadata[name])) for name in _NAMES}
-    return PromptSet(
+    values |= {name: as_names(json.loads(metadata[name])) for name in _NAMES}
+    prompts = PromptSet(
         vectors=vectors.astype(np.float32, copy=False),
         quick_gelu={"true": True, "false": False}[metadata["quick_gelu"]],
-        settings=_as_dict(json.loads(metadata["settings"])),
+        settings=as_dict(json.loads(metadata["settings"])),
         **values,
     )
+    ClassSet(prompts.class_names, prompts.prompt_names)  # refuses what can be no class list
+    return prompts
 
 
 def _training(metadata: Mapping[str, str]) -> PromptTraining:
-    curves = _as_dict(json.loads(metadata["curves"]))
+    curves = as_dict(json.loads(metadata["curves"]))
     numbers = {name: [float(value) for value in values] for name, values in curves.items()}
     return PromptTraining(numbers, metadata["fingerprint"])
-
-
-def _texts(value: Any) -> tuple[str, ...]:  # noqa: ANN401  # whatever the JSON holds
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        msg = f"{value!r} is no list of names"
-        raise ArtifactError(msg)
-    return tuple(value)
-
-
-def _as_dict(value: Any) -> dict[str, Any]:  # noqa: ANN401  # whatever the JSON holds
-    if not isinstance(value, dict):
-        msg = f"{value!r} came where settings or curves by name are needed"
-        raise ArtifactError(msg)
-    return value

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
+from semples_cli.artifacts.own_files import open_in_place
 from semples_cli.errors import ArtifactError, BusyError
 
 if sys.platform == "win32":
@@ -63,7 +64,7 @@ def try_lock(path: Path) -> BinaryIO | None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.open("a+b")
+        handle = open_in_place(path, "a+b")
     except OSError as error:
         msg = f"{path.parent.parent}: cannot write here ({error.strerror}); choose another --out"
         raise ArtifactError(msg) from None

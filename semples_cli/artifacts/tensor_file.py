@@ -3,19 +3,21 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from semples_cli.artifacts.atomic import open_atomic
 from semples_cli.errors import ArtifactError
+from semples_cli.tars.regular import read_regular
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 _LENGTH_BYTES = 8
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError)
+_VERSION_DIGITS = 9
+_LONGEST_SHOWN = 60
 
 
 def write_tensors(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]], metadata: Mapping[str, str]) -> Path:
@@ -49,16 +51,54 @@ def read_tensors(path: Path, cure: str) -> tuple[Arrays, dict[str, str]]:
         ArtifactError: The file is missing or damaged.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
         arrays: Arrays = dict(load(data))
         metadata = _header(data).get("__metadata__", {})
         return arrays, {str(name): str(text) for name, text in metadata.items()}
     except (FileNotFoundError, NotADirectoryError):
         msg = f"{path}: no such file; {cure}"
         raise ArtifactError(msg) from None
-    except _DAMAGE as error:
-        msg = f"{path}: not a readable safetensors file ({error}); {cure}"
+    except OSError as error:
+        msg = f"{path}: not a readable safetensors file ({error.strerror}); {cure}"
         raise ArtifactError(msg) from None
+    except Exception as error:  # the bytes may be anybody's, and the library has no list of what it raises
+        reason = " ".join(str(error).split()) or type(error).__name__
+        msg = f"{path}: not a readable safetensors file ({reason}); {cure}"
+        raise ArtifactError(msg) from None
+
+
+def is_version(text: str) -> bool:
+    """Whether a text of a file's metadata is a format version: a number of few digits."""
+    return text.isascii() and text.isdecimal() and len(text) <= _VERSION_DIGITS
+
+
+def as_names(value: object) -> tuple[str, ...]:
+    """A list of names, as JSON in the metadata holds it.
+
+    Raises:
+        ArtifactError: It is something else.
+    """
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        msg = f"{_shortened(value)} is no list of names"
+        raise ArtifactError(msg)
+    return tuple(value)
+
+
+def as_dict(value: object) -> dict[str, Any]:
+    """Values by name, as JSON in the metadata holds them.
+
+    Raises:
+        ArtifactError: It is something else.
+    """
+    if not isinstance(value, dict):
+        msg = f"{_shortened(value)} came where settings or curves by name are needed"
+        raise ArtifactError(msg)
+    return value
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]} …"
 
 
 def _header(data: bytes) -> dict[str, dict[str, object]]:

@@ -36,7 +36,7 @@ def read_inputs(given: list[Path] | None) -> list[Path] | None:
     if not listed:
         msg = "stdin lists no image: write one path a line, such as find images/ -name '*.jpg' | semples … -"
         raise DataError(msg)
-    missing = [path for path in listed if not path.exists()]
+    missing = [path for path in listed if not os.path.lexists(path)]
     if missing:
         more = f", and {len(missing) - 1} more of {len(listed)}" if len(missing) > 1 else ""
         msg = f"stdin: {missing[0]}: no such file or folder{more}; paths are relative to the working directory"

@@ -13,6 +13,7 @@ from pathlib import Path
 from semples_cli.data.braces import expand_braces
 from semples_cli.data.webdataset import find_tar_images, is_tar
 from semples_cli.errors import DataError, SettingsError
+from semples_cli.tars.regular import special_kind
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
@@ -73,16 +74,16 @@ def check_output_folder(inputs: Sequence[Path], out: Path) -> None:
     Raises:
         SettingsError: `out` is one of the input folders, or the folder of an input file.
     """
-    target = out.resolve()
-    for folder in dict.fromkeys(entry if entry.is_dir() else entry.parent for entry in inputs):
-        if folder.resolve() == target:
+    target = _real(out)
+    for folder in dict.fromkeys(entry if _is_folder(entry) else entry.parent for entry in inputs):
+        if _real(folder) == target:
             msg = f"--out {out} is where the images lie: masks would mix with them; choose another folder"
             raise SettingsError(msg)
 
 
 def common_folder(inputs: Sequence[Path]) -> Path | None:
     """The innermost folder that holds all files among the inputs, as an absolute path; None where there is no file."""
-    folders = {os.path.dirname(_normal(entry)) for entry in inputs if entry.is_file()}  # noqa: PTH120
+    folders = {os.path.dirname(_normal(entry)) for entry in inputs if _is_file(entry)}  # noqa: PTH120
     return Path(os.path.commonpath(folders)) if folders else None
 
 
@@ -91,13 +92,27 @@ def _normal(path: Path) -> str:
     return os.path.normpath(path.absolute())
 
 
+# The methods of Path raise what the system says of names that are too long, or of folders that may not be entered.
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def _real(path: Path) -> str:
+    """Where a path leads; `Path.resolve` stumbles over links that go in circles."""
+    return os.path.realpath(path)
+
+
 def _images_of(entry: Path, common: Path | None) -> Iterator[ImageFile]:
     """The images of one input; `common`: what the ids of files are relative to."""
-    if common is not None and entry.is_file():
+    if common is not None and _is_file(entry):
         yield from _images_at(entry, Path(_normal(entry)).relative_to(common))
         return
-    if not entry.is_dir():
-        msg = f"{entry}: no such file or folder; give the folder of the images, or an image"
+    if not _is_folder(entry):
+        msg = f"{entry}: {_why_neither(entry)}; give the folder of the images, or an image"
         raise DataError(msg)
     files = list(_files_of(entry))
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
@@ -105,9 +120,22 @@ def _images_of(entry: Path, common: Path | None) -> Iterator[ImageFile]:
         yield from _images_at(path, path.relative_to(entry))
 
 
+def _why_neither(entry: Path) -> str:
+    """Why an input is neither file nor folder."""
+    try:
+        return f"{special_kind(entry.stat().st_mode)} is neither an image nor a folder"
+    except FileNotFoundError:
+        return "a link to nothing" if entry.is_symlink() else "no such file or folder"
+    except (OSError, ValueError) as error:
+        return f"cannot be looked at ({getattr(error, 'strerror', error)})"
+
+
 def _images_at(path: Path, name: Path) -> Iterator[ImageFile]:
     """The image that a file is, or those that lie in it; `name`: relative, with suffix."""
     image_id = name.with_suffix("").as_posix()
+    if ".." in image_id.split("/"):
+        msg = f"{path}: its name without suffix is '..', which leads out of every folder; rename it"
+        raise DataError(msg)
     if is_tar(path):
         yield from (ImageFile(f"{image_id}/{key}", place) for key, place in find_tar_images(path, SUFFIXES))
     else:
@@ -115,14 +143,17 @@ def _images_at(path: Path, name: Path) -> Iterator[ImageFile]:
 
 
 def _files_of(entry: Path) -> Iterator[Path]:
-    """Images and tars in a folder and below it, without what is hidden and folders of results."""
+    """Images and tars in a folder and below it, without what is hidden and folders of results.
+
+    What is called an image and is none, such as a link to nothing or a pipe, is among them: it fails when it is read,
+    and is listed, where left out it would be missing without a word. Links to folders are not followed.
+    """
     for folder, inner, names in os.walk(entry, onerror=_refuse):
         place = Path(folder)
         inner[:] = [name for name in inner if not name.startswith(".") and not (place / name / RUN_MARKER).is_dir()]
         for name in names:
             path = place / name
-            kind = path.suffix.lower() in SUFFIXES or is_tar(path)
-            if kind and not name.startswith(".") and path.is_file():
+            if not name.startswith(".") and (path.suffix.lower() in SUFFIXES or is_tar(path)):
                 yield path
 
 

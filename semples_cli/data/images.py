@@ -1,9 +1,10 @@
 """Reads images of every common kind as upright 8-bit RGB."""
 
-import struct
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from semples_cli.data.orientation import upright_size
-from semples_cli.errors import DataError
+from semples_cli.errors import DataError, SemplesError
 from semples_cli.tars.members import open_file
 
 DEFAULT_MAX_PIXELS = 100_000_000
@@ -22,16 +23,11 @@ ImageArray = npt.NDArray[np.uint8]
 # Pillow's own limit is a global of the module; threads that read images must not restore each other's.
 _LIMIT_LOCK = threading.Lock()
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-_DAMAGE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    TypeError,
-    struct.error,
-    Image.DecompressionBombError,
-)
+# Whatever a file is called, no other reader of Pillow's forty is tried: one of them hands PostScript to Ghostscript.
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", *(("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()))
+
+# Odd tags, of which Pillow warns, are nothing that whoever waits for masks could mend.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def read_image(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageArray:
@@ -49,12 +45,9 @@ def read_image(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageArray:
     """
     with _opened(path) as image:
         _check_pixels(path, image, max_pixels)
-        try:
+        with _refusing_damage(path):
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            return np.array(_to_rgb(path, upright))
-        except _DAMAGE as error:
-            raise DataError(_damage_message(path, error)) from None
+            return np.array(_to_rgb(path, ImageOps.exif_transpose(image)))
 
 
 def read_image_size(path: Path) -> tuple[int, int]:
@@ -63,11 +56,9 @@ def read_image_size(path: Path) -> tuple[int, int]:
     Raises:
         DataError: The file is missing or is no image.
     """
-    with _opened(path) as image:
-        try:
-            return upright_size(path, image)
-        except _DAMAGE as error:
-            raise DataError(_damage_message(path, error)) from None
+    with _opened(path) as image, _refusing_damage(path):
+        _check_any_pixel(path, image)
+        return upright_size(path, image)
 
 
 @contextmanager
@@ -89,13 +80,28 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _identify(path: Path, handle: BinaryIO) -> Image.Image:
+    with _refusing_damage(path):
+        try:
+            return _open_unlimited(handle)
+        except UnidentifiedImageError:
+            msg = f"{path}: not an image that can be read; convert it to PNG or JPEG, or take it out of the folder"
+            raise DataError(msg) from None
+
+
+@contextmanager
+def _refusing_damage(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises at bytes of a stranger into a DataError: its makers name no list of that."""
     try:
-        return _open_unlimited(handle)
-    except UnidentifiedImageError:
-        msg = f"{path}: not an image that can be read; convert it to PNG or JPEG, or take it out of the folder"
+        yield
+    except SemplesError:
+        raise
+    except MemoryError:
+        msg = f"{path}: not enough memory to decode it; shrink it, or give the machine more"
         raise DataError(msg) from None
-    except _DAMAGE as error:
-        raise DataError(_damage_message(path, error)) from None
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        msg = f"{path}: damaged or incomplete image ({reason}); get the file again, or take it out of the folder"
+        raise DataError(msg) from None
 
 
 def _open_unlimited(handle: BinaryIO) -> Image.Image:
@@ -103,12 +109,13 @@ def _open_unlimited(handle: BinaryIO) -> Image.Image:
     with _LIMIT_LOCK:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(handle)
+            return Image.open(handle, formats=FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
 
 def _check_pixels(path: Path, image: Image.Image, max_pixels: int) -> None:
+    _check_any_pixel(path, image)
     width, height = image.size
     if width * height > max_pixels:
         msg = (
@@ -118,8 +125,10 @@ def _check_pixels(path: Path, image: Image.Image, max_pixels: int) -> None:
         raise DataError(msg)
 
 
-def _damage_message(path: Path, error: Exception) -> str:
-    return f"{path}: damaged or incomplete image ({error}); get the file again, or take it out of the folder"
+def _check_any_pixel(path: Path, image: Image.Image) -> None:
+    if 0 in image.size:
+        msg = f"{path}: an image of {image.height} × {image.width} has no pixel; get the file again"
+        raise DataError(msg)
 
 
 def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
@@ -127,6 +136,9 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
         return _sixteen_to_eight(path, image).convert("RGB")
     if image.mode == "F":
         msg = f"{path}: floating-point pixels have no agreed range; convert the image to 8 or 16 bits"
+        raise DataError(msg)
+    if image.mode == "LAB":
+        msg = f"{path}: Lab pixels, whose white point is not known; convert the image to RGB"
         raise DataError(msg)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
@@ -136,8 +148,9 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
 
 def _sixteen_to_eight(path: Path, image: Image.Image) -> Image.Image:
     """Scale 0..65535 to 0..255; Pillow's own conversion would saturate everything above 255."""
-    values = np.asarray(image).astype(np.int64)
-    if values.size and not 0 <= values.min() <= values.max() <= 65535:
-        msg = f"{path}: pixel values from {values.min()} to {values.max()} do not fit 16 bits; convert it to 8"
+    stored = np.asarray(image)
+    if not 0 <= stored.min() <= stored.max() <= 65535:
+        msg = f"{path}: pixel values from {stored.min()} to {stored.max()} do not fit 16 bits; convert it to 8"
         raise DataError(msg)
+    values = stored.astype(np.uint32)
     return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))

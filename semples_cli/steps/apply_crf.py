@@ -8,6 +8,7 @@ from pathlib import Path
 
 from semples_cli.artifacts.manifest import Manifest
 from semples_cli.artifacts.manifest_entries import ManifestEntry, item_key
+from semples_cli.artifacts.own_files import refuse_links
 from semples_cli.artifacts.run_folder import RunFolder, check_same_run, class_record, read_run_record, write_run_record
 from semples_cli.config import CrfSettings
 from semples_cli.data.image_folder import ImageFile
@@ -91,6 +92,7 @@ def apply_crf(
     if shard is not None:
         record["shards"] = shard_record(shard, items)
         items = items[shard.part]
+    refuse_links(run, items)
     with Manifest(run, overwrite=overwrite, shard=shard, only=set(items)) as manifest:
         _begin(run, record, overwrite=overwrite, is_alone=manifest.is_alone)
         manifest.let_others_begin()

@@ -17,6 +17,7 @@ from semples_cli.data.cams.plain_npz import has_numbers, is_ours, npz_names
 from semples_cli.data.cams.recognise import DICT_FORMATS, DICT_NUMBERING, NPY, NPZ, find_foreign, recognise_dicts
 from semples_cli.errors import ArtifactError, DataError, SettingsError
 from semples_cli.steps.cam_reader import AUTO, PNG, SEMPLES, CamForm, CamReader
+from semples_cli.tars.regular import read_regular
 from semples_cli.types import Cam, ClassSet, Sample
 
 CAM_FORMATS = (AUTO, SEMPLES, *DICT_FORMATS, NPZ_FORMAT, PNG)
@@ -121,8 +122,15 @@ class CamSource:
         for sample_id in ids:
             if sample_id in self.paths:
                 digest.update(sample_id.encode(errors="surrogatepass"))
-                digest.update(self.paths[sample_id].read_bytes())
+                digest.update(_content(self.paths[sample_id]))
         return digest.hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_regular(path)
+    except OSError:  # told when the image's turn comes
+        return b"cannot be read"
 
 
 def open_cams(

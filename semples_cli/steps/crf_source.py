@@ -1,5 +1,6 @@
 """What `apply_crf` reads: a folder of CAMs or masks, and the images that they were made from."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -160,7 +161,7 @@ def check_out(out: Path, origin: CrfSource, inputs: Sequence[Path]) -> None:
     Raises:
         SettingsError: It is, holds or lies in the source, or is the folder of the images.
     """
-    target, source = out.resolve(), origin.folder.resolve()
+    target, source = (Path(os.path.realpath(each)) for each in (out, origin.folder))  # resolve() stumbles over loops
     if target.is_relative_to(source) or source.is_relative_to(target):
         msg = f"--out {out} and {origin.folder} lie inside each other: choose a folder apart from the one that is read"
         raise SettingsError(msg)

@@ -1,5 +1,6 @@
 """Write CAMs in the form that other projects read, one file an image."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from semples_cli.artifacts.atomic import open_atomic
 from semples_cli.artifacts.manifest import Manifest
 from semples_cli.artifacts.manifest_entries import ManifestEntry, item_key
+from semples_cli.artifacts.own_files import refuse_links
 from semples_cli.artifacts.run_folder import HIDDEN, RunFolder, check_same_run, read_run_record, write_run_record
 from semples_cli.data.cams.irn import NAME as IRN
 from semples_cli.data.cams.irn import irn_file
@@ -83,6 +85,7 @@ def export_cams(
     cams = open_cams(source, None, *cams_form, note=note)
     _check_out(out, source)
     run, record = ExportFolder(out, EXPORTS[to][0]), _record(source, to)
+    refuse_links(run, cams.paths)
     with Manifest(run, overwrite=overwrite) as manifest:
         check_same_run(None if overwrite else read_run_record(out), record)
         write_run_record(run, record)
@@ -123,7 +126,7 @@ def _record(source: Path, to: str) -> dict[str, Any]:
 
 
 def _check_out(out: Path, source: Path) -> None:
-    target, origin = out.resolve(), source.resolve()
+    target, origin = (Path(os.path.realpath(each)) for each in (out, source))
     if target.is_relative_to(origin) or origin.is_relative_to(target):
         msg = f"--out {out} and {source} lie inside each other: choose a folder apart from the one that is read"
         raise SettingsError(msg)

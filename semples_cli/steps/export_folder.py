@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from semples_cli.artifacts.own_files import refuse_links_below
 from semples_cli.artifacts.run_folder import HIDDEN, RunFolder, read_run_record, write_run_record
 from semples_cli.artifacts.run_lock import lock_run
 from semples_cli.errors import ArtifactError, SettingsError
@@ -41,6 +42,7 @@ class ExportFolder:
         self.root = root
         self._run = RunFolder(root)
         self._record = dict(record)
+        refuse_links_below(root)
         previous = read_run_record(root) if root.is_dir() else None
         if not overwrite:
             _check_free(root, previous, record)
@@ -63,13 +65,14 @@ class ExportFolder:
         """Remove what an earlier export wrote, and say that this one is not complete."""
         self._remove_old()
         write_run_record(self._run, {**self._record, "complete": False})
-        self._list = self._written.open("wb", buffering=0)  # what is on the disk is in the list, however a run ends
+        self._written.unlink(missing_ok=True)  # were it a link, the writing would go elsewhere
+        self._list = self._written.open("xb", buffering=0)  # what is on the disk is in the list, however a run ends
 
     def note(self, paths: Iterable[Path]) -> None:
         """Files of the export."""
         if self._list is not None:
             for path in paths:
-                self._list.write(f"{self._inside(path)}\n".encode())
+                self._list.write(f"{self._inside(path)}\n".encode(errors="surrogateescape"))
 
     def complete(self, files: Iterable[Path]) -> None:
         """All is written: the same command has nothing to do the next time."""
@@ -90,7 +93,8 @@ class ExportFolder:
     def _remove_old(self) -> None:
         if not self._written.exists():
             return
-        for line in self._written.read_text(encoding="utf-8").splitlines():
+        text = self._written.read_text(encoding="utf-8", errors="surrogateescape")
+        for line in filter(None, text.split("\n")):  # splitlines() would cut names at other signs too
             name = Path(line)
             if name.is_absolute() or ".." in name.parts:
                 msg = f"{self._written}: {line!r} lies outside of the export; remove {self._run.root} by hand"

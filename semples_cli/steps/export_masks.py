@@ -1,5 +1,6 @@
 """Write masks in the form that annotation tools and training code read."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -154,7 +155,7 @@ def _find(source: Path, images: Sequence[ImageFile] | Path | None) -> tuple[CrfS
 def _check_out(out: Path, origin: CrfSource, inputs: Sequence[Path]) -> None:
     check_out(out, origin, inputs)
     for entry in inputs:
-        if entry.resolve().is_relative_to(out.resolve()):
+        if Path(os.path.realpath(entry)).is_relative_to(os.path.realpath(out)):
             msg = f"--out {out} holds the images {entry}: choose a folder apart from them"
             raise SettingsError(msg)
 

@@ -61,13 +61,39 @@ def load_generator(path: Path, engine: ClipEngine, class_set: ClassSet) -> tuple
     check_belongs(str(path), weights.clip_name, weights.weights_hash, weights.quick_gelu, engine)
     check_classes(str(path), weights.class_names, weights.prompt_names, class_set)
     try:
+        _check_shapes(weights)
         generator = _build(engine, len(class_set), weights)
         generator.network.load_state_dict({name: torch.from_numpy(each) for name, each in weights.tensors.items()})
-    except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+    except (RuntimeError, TypeError, ValueError, ArithmeticError, LookupError) as error:
         reason = " ".join(str(error).split())
         msg = f"{path}: the generator is damaged ({reason}); train it again, or take it from a backup"
         raise ArtifactError(msg) from None
     return generator, weights
+
+
+def _check_shapes(weights: GeneratorWeights) -> None:
+    """Refuse a network that is larger than its weights, before the memory is taken that its shape says.
+
+    Raises:
+        ValueError: The shape does not go with the weights.
+        LookupError: One of the two is not whole.
+    """
+    shape: dict[str, Any] = dict(weights.shape)
+    num_classes, width, num_maps = len(weights.class_names), shape["width"], shape["num_layers"] * shape["num_heads"]
+    expected = {
+        "head.weight": (num_classes, width, 3, 3),
+        "fusion.feature_score.0.weight": (max(1, width // shape["num_heads"] // 8), width // shape["num_heads"]),
+        "fusion.map_weight.0.weight": (max(1, num_maps // shape["reduction"]), num_maps),
+    }
+    if weights.kind == "weaktr":
+        side, patch = shape["image_size"] // shape["patch_size"], shape["patch_size"]
+        expected["vit.pos_embed"] = (1, num_classes + side * side, width)
+        expected["vit.patch_embed.proj.weight"] = (width, 3, patch, patch)
+        expected[f"vit.blocks.{shape['num_layers'] - 1}.attn.qkv.weight"] = (3 * width, width)
+    for name, wanted in expected.items():
+        if (found := weights.tensors[name].shape) != wanted:
+            msg = f"{name} is {found} and not {wanted}"
+            raise ValueError(msg)
 
 
 def _build(engine: ClipEngine, num_classes: int, weights: GeneratorWeights) -> MaskGenerator:

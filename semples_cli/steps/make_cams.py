@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from semples_cli.artifacts.manifest import Manifest
 from semples_cli.artifacts.manifest_entries import ManifestEntry
+from semples_cli.artifacts.own_files import refuse_links
 from semples_cli.artifacts.run_folder import OVERLAYS, RunFolder, read_run_record
 from semples_cli.config import MASK_MODES, CamSettings
 from semples_cli.data.image_folder import check_output_folder
@@ -108,6 +109,7 @@ def make_cams(
     part = slice(None) if shard is None else shard.part
     batches, skipped, unreadable = batches[part], skipped[part], unreadable[part]
     own = {sample.id for batch in batches for sample in batch} | {item for item, _ in (*skipped, *unreadable)}
+    refuse_links(run, own)
     with Manifest(run, overwrite=overwrite, shard=shard, only=own) as manifest:
         if background is not None:
             chooser = ScoreChooser(background, generator, class_set, samples, max_pixels)

@@ -12,6 +12,7 @@ import numpy as np
 from semples_cli.artifacts.manifest import Manifest
 from semples_cli.artifacts.manifest_entries import ManifestEntry, item_key
 from semples_cli.artifacts.mask_png import write_mask
+from semples_cli.artifacts.own_files import refuse_links
 from semples_cli.artifacts.run_folder import RunFolder, check_same_run, class_record, read_run_record, write_run_record
 from semples_cli.config import MASK_MODES
 from semples_cli.data.coco import CocoImage, Instances, category_order, read_instances
@@ -87,6 +88,7 @@ def make_coco_masks(
     run, chosen = RunFolder(out), items[:limit]
     settings = {"crowd": crowd, "mask_mode": mask_mode}
     record = {"command": "coco-masks", "classes": class_record(classes), "settings": settings}
+    refuse_links(run, (*(item.id for item in chosen), *unlisted))
     with Manifest(run, overwrite=overwrite) as manifest:
         check_same_run(None if overwrite else read_run_record(out), record)
         write_run_record(run, {**record, "source": str(annotations.absolute())})

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from semples_cli.artifacts.mask_png import read_mask, voc_palette
 from semples_cli.data.images import read_image_size
 from semples_cli.errors import ArtifactError, DataError
+from semples_cli.tars.regular import open_regular
 from semples_cli.types import MaskArray
 
 Problem = Literal["", "unreadable", "wrong-kind", "jpeg"]
@@ -82,7 +83,7 @@ def inspect_mask(job: MaskJob) -> MaskFacts:
 def _problem(path: Path) -> Problem:
     """Of a file that `read_mask` refuses."""
     try:
-        with path.open("rb") as handle:
+        with open_regular(path) as handle:
             head = handle.read(26)
     except OSError:
         return "unreadable"
@@ -96,7 +97,7 @@ def _problem(path: Path) -> Problem:
 
 def _palette(path: Path, used: MaskArray) -> Palette:
     """Whether the values in use have VOC's colours."""
-    with Image.open(path) as image:
+    with PngImageFile(path) as image:  # `read_mask` has taken it; Image.open has a limit of its own
         colours = image.getpalette("RGB")
     if colours is None:
         return "none"

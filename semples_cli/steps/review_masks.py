@@ -11,6 +11,7 @@ import numpy as np
 
 from semples_cli.artifacts.manifest import Manifest
 from semples_cli.artifacts.mask_png import write_mask
+from semples_cli.artifacts.own_files import refuse_links
 from semples_cli.artifacts.review_csv import ReviewRow, check_review_out, write_review
 from semples_cli.artifacts.run_folder import RunFolder, class_record, write_run_record
 from semples_cli.config import CRF_PRESETS
@@ -104,6 +105,7 @@ def review_masks(
     run = RunFolder(masks.folder)
     with Manifest(run) if run.manifest.is_file() or run.shard_manifests else nullcontext() as manifest:
         if masks_out is not None:
+            refuse_links(RunFolder(masks_out), masks.files)
             write_run_record(masks_out, _record(masks, inputs, class_set, ignore_below))
         for each, confidences in reviewer.each(progress or tqdm_progress(COMMAND)):
             made = _rows(each, confidences, class_set)

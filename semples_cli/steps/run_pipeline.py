@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
+from semples_cli.artifacts.own_files import refuse_links
 from semples_cli.artifacts.run_folder import RunFolder, check_same_run, class_record, read_run_record
 from semples_cli.artifacts.run_lock import lock_run
 from semples_cli.config import MASK_MODES
@@ -132,6 +133,7 @@ def _check(run: PipelineRun) -> None:
     """What the last stage would refuse is refused now, and not after hours of training."""
     check_backend(run.settings.crf.backend)
     check_cams(run.samples, run.class_set, run.out, run.inputs, MASK_MODES[0])
+    refuse_links(RunFolder(run.out), (f"{name}/" for name in _COMMANDS))
     for name, command in _COMMANDS.items():
         check_cams(run.samples, run.class_set, run.out / name, run.inputs, MASK_MODES[0])
         if not run.overwrite:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from semples_cli.errors import DataError
 from semples_cli.tars.index import Place, TarIndex, read_index
+from semples_cli.tars.regular import open_regular, open_unbuffered
 
 SUFFIX = ".tar"
 # About 400 MB of indexes: six ImageNets, or two with a label file to each image.
@@ -41,7 +42,7 @@ def open_file(path: Path) -> io.BufferedReader:
         OSError: There is none, or it cannot be read; `strerror` says why and what to do.
     """
     try:
-        return path.open("rb")
+        return open_regular(path)
     except OSError:
         inside = split_path(path)
         if inside is None:
@@ -197,7 +198,7 @@ def _index(tar: Path, handle: io.FileIO) -> TarIndex:
 
 
 def _open_tar(tar: Path) -> io.FileIO:
-    return tar.open("rb", buffering=0)
+    return open_unbuffered(tar)
 
 
 def _open_at(tar: Path, name: str) -> tuple[io.FileIO, Place, int]:

@@ -35,7 +35,7 @@ def place_image(source: Path, target: Path, *, copy: bool) -> None:
 
 def _linked(source: Path, partial: Path) -> bool:
     with suppress(OSError):  # another disk, or one without links
-        os.link(source.resolve(), partial)  # what a symbolic link means, not the link
+        os.link(os.path.realpath(source), partial)  # what a symbolic link means, not the link
         return True
     return False
 

@@ -31,7 +31,8 @@ class IndexFile:
         """The open file, seekable, made where it is missing."""
         if self._handle is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = self.partial.open("w+b")
+            self.partial.unlink(missing_ok=True)  # were it a link, the writing would go elsewhere
+            self._handle = self.partial.open("x+b")
         return self._handle
 
     def write(self, text: str) -> int:

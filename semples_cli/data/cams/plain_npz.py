@@ -1,7 +1,6 @@
 """Plain `.npz`: `scores` (K, h, w) with `class_indices` or `keys` (K), or one array (h, w) for each class name."""
 
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,21 @@ import numpy.typing as npt
 
 from semples_cli.data.cams.foreign_maps import ForeignMaps, stack_maps, whole_numbers
 from semples_cli.data.cams.npy_file import check_size
-from semples_cli.errors import DataError
+from semples_cli.errors import DataError, SemplesError
+from semples_cli.tars.regular import open_regular
 
 NAME = "npz"
 _MAPS = "scores"
 _KEYS = ("class_indices", "keys")
 _OURS = "format_version"
-# TypeError: np.load gives the array itself where a bare .npy was renamed.
-_DAMAGE = (OSError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def npz_names(path: Path) -> tuple[str, ...]:
     """Names of the arrays in the file; none where it cannot be read, which is told when it is read."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as handle, zipfile.ZipFile(handle) as archive:
             return tuple(name.removesuffix(".npy") for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
+    except Exception:  # as in `read_plain_npz`, which says it
         return ()
 
 
@@ -48,8 +46,13 @@ def read_plain_npz(path: Path) -> ForeignMaps:
     """
     try:
         arrays = _read_arrays(path)
-    except _DAMAGE as error:
-        msg = f"{path}: cannot be read as npz without pickles ({error}); copy it again, or save it anew by np.savez"
+    except SemplesError:
+        raise
+    except (
+        Exception
+    ) as error:  # the bytes may be anybody's, and neither zipfile nor numpy has a list of what they raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        msg = f"{path}: cannot be read as npz without pickles ({reason}); copy it again, or save it anew by np.savez"
         raise DataError(msg) from None
     if not has_numbers(tuple(arrays)):
         return ForeignMaps(path, tuple(arrays), stack_maps(path, list(arrays.values())), at_image_size=False)
@@ -58,8 +61,10 @@ def read_plain_npz(path: Path) -> ForeignMaps:
 
 
 def _read_arrays(path: Path) -> Mapping[str, npt.NDArray[Any]]:
-    with zipfile.ZipFile(path) as archive:
-        check_size(path, sum(entry.file_size for entry in archive.infolist()))
     # Opened here, because np.load leaves its own handle open when the archive is damaged.
-    with path.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+    with open_regular(path) as handle:
+        with zipfile.ZipFile(handle) as archive:
+            check_size(path, sum(entry.file_size for entry in archive.infolist()))
+        handle.seek(0)
+        with np.load(handle, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}

@@ -28,6 +28,10 @@ def unit_scores(path: Path, maps: npt.NDArray[Any]) -> tuple[FloatArray, tuple[s
     Raises:
         DataError: A score is not finite.
     """
+    with np.errstate(over="ignore"):
+        maps = (
+            maps.astype(np.float64) if maps.dtype.itemsize > 8 else maps
+        )  # of longer floats the finite may be endless
     if not np.isfinite(maps).all():
         msg = f"{path}: a score is NaN or infinite; make the CAMs of this image again"
         raise DataError(msg)
