@@ -1,6 +1,5 @@
 """Finds and reads weights: cache, files, state dicts. No pickle is executed; only `pull_weights` uses the network."""
 
-import argparse
 import hashlib
 import urllib.error
 import urllib.request
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-import numpy as np
 import torch
 from huggingface_hub.errors import EntryNotFoundError
 from safetensors.torch import load_file
@@ -24,16 +22,26 @@ HUB_SAFE_NAME = "open_clip_model.safetensors"
 HUB_PICKLE_NAME = "open_clip_pytorch_model.bin"
 REACH_SECONDS = 10
 
-# What training checkpoints hold beside tensors: arguments, and figures as numpy scalars, by the names of numpy 1 and 2.
-# Making them runs no code.
-_SCALAR = np.float64(0).__reduce__()[0]
-HARMLESS: list[Any] = [
-    argparse.Namespace,
-    np.dtype,
-    np.dtypes.Float64DType,
-    np.dtypes.Float32DType,
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    (_SCALAR, "numpy._core.multiarray.scalar"),
+
+class _Passed:
+    """Stands for what training checkpoints hold beside tensors; whatever it is given is dropped."""
+
+    def __init__(self, *_: object) -> None:
+        """Nothing is made."""
+
+    def __setstate__(self, state: object) -> None:
+        """Nothing is taken: numpy's own types would let a checkpoint write into their layout."""
+
+
+# Arguments, and figures as numpy scalars, by the names of numpy 1 and 2.
+_PASSED_OVER: list[Any] = [
+    (_Passed, name)
+    for name in (
+        "argparse.Namespace",
+        "numpy.dtype",
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray.scalar",
+    )
 ]
 
 # By the first part of a tag; the licences that the publishers state on the weights' pages.
@@ -152,7 +160,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix.lower() == ".safetensors":
             return dict(load_file(path))
-        with torch.serialization.safe_globals(HARMLESS):
+        with torch.serialization.safe_globals(_PASSED_OVER):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # garbage raises anything from EOFError to SafetensorError
         msg = f"{path}: cannot be read as weights ({type(error).__name__}: {_first_line(error)}); bring the file again"
