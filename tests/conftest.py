@@ -4,8 +4,16 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from PIL import Image
 from small_world import CLIP_CONFIG, PHOTOS
+
+# The same examples on every run, and no clock: a test that fails here fails everywhere. `make mutants` runs the tests
+# more than once in a process, which matters to hypothesis only where it keeps what failed.
+settings.register_profile(
+    "semples", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.differing_executors]
+)
+settings.load_profile("semples")
 
 
 @pytest.fixture(scope="session")

@@ -31,9 +31,19 @@ def write_labels(path: Path, form: str, rows: Rows, class_set: ClassSet) -> None
     Raises:
         DataError: A name cannot be written in this form so that it is read back.
     """
-    content = _ENCODERS[form](rows, class_set)
+    try:
+        content = _ENCODERS[form](rows, class_set)
+    except UnicodeEncodeError:
+        wrong = next((image for image in rows if name_is_lost(image)), "")
+        msg = f"{wrong!r} cannot stand in {form}, for its name is no valid UTF-8; rename the image"
+        raise DataError(msg) from None
     with open_atomic(path) as handle:
         handle.write(content)
+
+
+def name_is_lost(image: str) -> bool:
+    """Whether a file's name cannot stand in a label file: its bytes are no valid UTF-8, and came as surrogates."""
+    return any("\ud800" <= sign <= "\udfff" for sign in image)
 
 
 def check_names(form: str, class_set: ClassSet) -> None:

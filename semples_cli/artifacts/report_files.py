@@ -45,7 +45,8 @@ def write_report(folder: Path, report: Report) -> Path:
     path = folder / "report.json"
     with open_atomic(path) as handle:
         text = json.dumps(report_as_dict(report), ensure_ascii=False, allow_nan=False, indent=1)
-        handle.write(text.encode() + b"\n")
+        # File names that are no valid UTF-8 reach Python as surrogates; json.loads takes them back from bytes.
+        handle.write(text.encode(errors="surrogatepass") + b"\n")
     return path
 
 
@@ -77,7 +78,7 @@ def read_report(path: Path) -> Report:
         ArtifactError: Missing, damaged, or of another format version.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_bytes())
     except OSError as error:
         msg = f"{path}: cannot read this report: {error.strerror}"
         raise ArtifactError(msg) from error

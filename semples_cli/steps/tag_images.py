@@ -11,7 +11,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from semples_cli.artifacts.label_files import check_names, write_labels
+from semples_cli.artifacts.label_files import check_names, name_is_lost, write_labels
 from semples_cli.artifacts.tag_scores import ScoreRow, check_tag_out, scores_path, write_tag_scores
 from semples_cli.config.tagging import TagSettings
 from semples_cli.data.image_folder import ImageFile
@@ -157,7 +157,9 @@ def _read_ahead(
 
 
 def _look(image: ImageFile, tagger: ImageTagger, max_pixels: int) -> Seen:
-    """What CLIP shall see of an image, or why it cannot be read; the image itself is not held."""
+    """What CLIP shall see of an image, or why it cannot be read, or written; the image itself is not held."""
+    if name_is_lost(image.path.name) or name_is_lost(image.id):
+        return "its name is no valid UTF-8, which no label file can hold; rename the image"
     try:
         return tagger.pixels(read_image(image.path, max_pixels))
     except (SemplesError, OSError, MemoryError) as error:

@@ -96,3 +96,10 @@ def test_the_forms():
 def test_jsonl_lines_are_json(tmp_path):
     write_labels(tmp_path / "out", "jsonl", {'a"b.jpg': ("cat",)}, PETS)
     assert json.loads((tmp_path / "out").read_text())["file_name"] == 'a"b.jpg'
+
+
+@pytest.mark.parametrize("form", ["list-csv", "onehot-csv", "jsonl", "wsss-list"])
+def test_a_name_that_is_no_utf_8_is_refused_by_name_and_nothing_is_written(tmp_path, form):
+    with pytest.raises(DataError, match=r"'a/\\udcff.jpg' cannot stand in .*no valid UTF-8; rename the image"):
+        write_labels(tmp_path / "out", form, {"ä.jpg": ("cat",), "a/\udcff.jpg": ("cat",)}, PETS)
+    assert not list(tmp_path.iterdir())

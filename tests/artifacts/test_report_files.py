@@ -143,3 +143,8 @@ def test_a_report_with_a_wrong_kind_of_value(tmp_path):
     path.write_text(json.dumps(document))
     with pytest.raises(ArtifactError, match="damaged"):
         read_report(path)
+
+
+def test_missing_names_that_are_no_utf_8_come_back_as_they_were(tmp_path):
+    report = make_report(missing=("\udcff", "ä"))
+    assert read_report(write_report(tmp_path, report)).missing == ("\udcff", "ä")

@@ -209,3 +209,13 @@ def test_a_name_that_cannot_stand_in_the_file_is_refused(clip_engine, photos, tm
     with pytest.raises(DataError, match=r"class 'cat\|dog' cannot stand in list-csv"):
         tag_images([ImageFile("b", photos / "b.jpg")], classes, clip_engine, tmp_path / "out.csv", progress=silent)
     assert not list(tmp_path.glob("out*"))
+
+
+def test_an_image_whose_name_no_label_file_can_hold_fails_and_the_rest_is_written(shown):
+    done = shown({**SCORES, "\udcff.png": [0.9, 0.9, 0.9]}, threshold=0.3)
+    ((sample_id, reason),) = done.failed
+    assert (sample_id, reason) == (
+        "\udcff",
+        "its name is no valid UTF-8, which no label file can hold; rename the image",
+    )
+    assert (done.written, done.labels.read_text().count("\n")) == (4, 5)
