@@ -142,7 +142,10 @@ def _value(annotations: Path, classes: ClassSet, name: str) -> int:
 
 
 def _digest(image: CocoImage) -> str:
-    return hashlib.sha256(json.dumps(asdict(image), sort_keys=True).encode()).hexdigest()
+    try:
+        return hashlib.sha256(json.dumps(asdict(image), sort_keys=True).encode()).hexdigest()
+    except RecursionError:  # lists within lists, of which no region can be drawn: it fails by name, every time
+        return ""
 
 
 def _draw_one(ledger: Ledger, item: _Item, values: dict[int, int], crowd: str, mask_mode: str, key: str) -> None:

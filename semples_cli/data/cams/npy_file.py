@@ -1,6 +1,8 @@
 """Reads a `.npy` file that holds a pickled dict, the form in which most projects of this field keep CAMs."""
 
+import warnings
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -31,7 +33,7 @@ def read_npy_dict(path: Path) -> dict[Any, Any]:
     try:
         check_size(path)
         with open_regular(path) as handle:
-            kind, shape = _read_header(handle)
+            kind, shape = read_header(handle)
             if kind != np.dtype(object) or shape != ():
                 msg = (
                     f"{path}: an array {shape} of {kind}, which says no classes; CAMs are a dict with the maps and "
@@ -71,13 +73,25 @@ def check_size(path: Path, size: int | None = None) -> None:
         raise DataError(msg)
 
 
-def _read_header(handle: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...]]:
+def read_header(handle: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Type and shape of the array in an open `.npy` file; what follows is its content.
+
+    Raises:
+        ValueError: The header is damaged.
+        OSError: It cannot be read.
+    """
     version = npy_format.read_magic(handle)
     readers = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
     if version not in readers:
         msg = f"npy format {version[0]}.{version[1]}"
         raise ValueError(msg)
-    shape, _, kind = readers[version](handle)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # that Python 2 wrote it is not its user's business
+            shape, _, kind = readers[version](handle)
+    except (SyntaxError, TokenError, TypeError, RecursionError, MemoryError) as error:
+        # numpy takes headers of Python 2 apart token by token, and lets through what goes wrong there
+        msg = f"its header is damaged ({type(error).__name__})"
+        raise ValueError(msg) from None
     return kind, shape
 
 

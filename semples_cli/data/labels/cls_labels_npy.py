@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib import format as npy_format
 
+from semples_cli.data.cams.npy_file import read_header
 from semples_cli.data.cams.pickle_scan import ForbiddenGlobal
 from semples_cli.data.cams.restricted_pickle import DAMAGE, unpickle_plain
 from semples_cli.data.labels.numbering import require_classes
-from semples_cli.data.labels.table import LabelTable, TableBuilder
+from semples_cli.data.labels.table import LabelTable, TableBuilder, shown
 from semples_cli.errors import DataError
 from semples_cli.types import ClassSet
 
@@ -19,6 +19,8 @@ SUFFIX = ".npy"
 
 # Of COCO 2014 with float64 vectors: 80 MB.
 MAX_FILE_BYTES = 2 * 2**30
+# COCO's have twelve digits.
+_ABOVE_ALL_IDS = 10**12
 
 
 def read_cls_labels(path: Path, class_set: ClassSet | None) -> LabelTable:
@@ -42,7 +44,8 @@ def read_cls_labels(path: Path, class_set: ClassSet | None) -> LabelTable:
     for key, vector in vectors.items():
         name = _image_id(key)
         if name is None or vector is None:
-            table.refuse(0, 0, f"entry {key!r}: an id, and a vector of 0 and 1 are needed; write it anew, or remove it")
+            what = f"entry {shown(key)}: an id, and a vector of 0 and 1 are needed"
+            table.refuse(0, 0, f"{what}; write it anew, or remove it")
             continue
         table.add(name, [(classes.names[k], 0) for k in np.flatnonzero(vector)], 0)
     return table.finish("cls_labels.npy", classes.names)
@@ -54,9 +57,7 @@ def _read_dict(path: Path) -> dict[Any, object]:
             msg = f"{path}: {path.stat().st_size / 2**30:.1f} GiB, too large for labels; correct the path"
             raise DataError(msg)
         with path.open("rb") as handle:
-            version = npy_format.read_magic(handle)
-            read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-            shape, _, kind = read_header(handle)
+            kind, shape = read_header(handle)
             content = unpickle_plain(handle.read()) if kind == np.dtype(object) and shape == () else None
     except ForbiddenGlobal as error:
         msg = f"{path}: refused, its pickle would call {error.name}, and nothing of it was run; ask where it came from"
@@ -78,7 +79,9 @@ def _image_id(key: object) -> str | None:
     """IRN keeps VOC's 2007_000032 as the number 2007000032, others COCO's 000000000009 as 9."""
     if isinstance(key, str):
         return key
-    if isinstance(key, bool | np.bool_) or not isinstance(key, int | np.integer) or key < 0:
+    if isinstance(key, bool | np.bool_) or not isinstance(key, int | np.integer):
+        return None
+    if not 0 <= key < _ABOVE_ALL_IDS:
         return None
     digits = str(int(key))
     return f"{digits[:4]}_{digits[4:]}" if len(digits) == 10 else f"{int(key):012d}"

@@ -7,7 +7,7 @@ from typing import Any
 from semples_cli.data.labels.headers import find_image_column, find_label_columns
 from semples_cli.data.labels.json_items import JsonItem, read_json_lines
 from semples_cli.data.labels.list_csv import split_labels
-from semples_cli.data.labels.table import LabelTable, TableBuilder, place_of
+from semples_cli.data.labels.table import LabelTable, TableBuilder, place_of, shown, wrong_name
 from semples_cli.errors import DataError
 from semples_cli.types import ClassSet
 
@@ -31,13 +31,12 @@ def read_jsonl(path: Path, class_set: ClassSet | None) -> LabelTable:
             missing = "file_name" if image is None else "labels"
             table.refuse(item.line, 0, f"no key is called {missing!r}; write file_name and labels")
             continue
-        wrong = next((name for name in names if not isinstance(name, str)), None)
-        if wrong is not None:
-            table.refuse(item.line, 0, f"{wrong!r} is no class name; write the name, as text or as a list of texts")
+        if wrong := wrong_name(names):
+            table.refuse(item.line, 0, f"{wrong} is no class name; write the name, as text or as a list of texts")
             continue
         called = list(item.value.values())[image]
         if not isinstance(called, str | int) or isinstance(called, bool):
-            table.refuse(item.line, 0, f"{called!r} is no name of an image; write its file name, as text")
+            table.refuse(item.line, 0, f"{shown(called)} is no name of an image; write its file name, as text")
             continue
         table.add(str(called), [(name, 0) for name in names], item.line, 0)
     if not table.rows and not table.problems:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from semples_cli.data.image_folder import SUFFIXES
 from semples_cli.data.labels.headers import find_label_columns
 from semples_cli.data.labels.json_items import JsonItem, read_json_array
-from semples_cli.data.labels.table import LabelTable, TableBuilder, place_of
+from semples_cli.data.labels.table import LabelTable, TableBuilder, place_of, shown, wrong_name
 from semples_cli.errors import DataError
 from semples_cli.types import ClassSet
 
@@ -148,10 +148,10 @@ def _choice_keys(path: Path, items: Iterable[JsonItem]) -> tuple[frozenset[str],
 
 def _enter(answer: _Answer, names: list[object], table: TableBuilder) -> None:
     line, column = answer.item.line, answer.item.column
-    wrong = next((name for name in names if not isinstance(name, str)), None)
-    if answer.image is None or wrong is not None:
-        what = "no image is named" if answer.image is None else f"{wrong!r} is no class name"
-        table.refuse(line, column, f"task {answer.item.value.get('id', '?')}: {what}; export it again")
+    wrong = wrong_name(names)
+    if answer.image is None or wrong:
+        what = "no image is named" if answer.image is None else f"{wrong} is no class name"
+        table.refuse(line, column, f"task {shown(answer.item.value.get('id', '?'))}: {what}; export it again")
         return
     table.add(image_name(answer.image), [(str(name), column) for name in names], line, column)
 

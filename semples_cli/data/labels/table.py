@@ -1,5 +1,6 @@
 """The one internal form of labels: which row of the file says what of which image."""
 
+import reprlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -172,6 +173,19 @@ class TableBuilder:
             repeated=self._repeated,
             contradicted=tuple(sorted(self._contradicted)),
         )
+
+
+def wrong_name(names: Iterable[object]) -> str:
+    """The first of these that is no text, as it is shown to people; '' if all are."""
+    return next((shown(name) for name in names if not isinstance(name, str)), "")
+
+
+def shown(value: object) -> str:
+    """A value for a message: short, whatever is in it."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        return "a number of thousands of digits"
 
 
 def place_of(source: Path, line: int = 0, column: int = 0) -> str:

@@ -27,7 +27,7 @@ def read_devkit_labels(devkit: Path, ids: frozenset[str] | None, class_set: Clas
     main, folder = voc_main.read_voc_main(devkit / MAIN, class_set, ids), devkit / ANNOTATIONS
     if not folder.is_dir():
         return main
-    listed = main.rows.keys() if main is not None else set()
+    listed = {*main.rows, *main.contradicted} if main is not None else set()
     wanted = ids if ids is not None else set(voc_xml.find_voc_xml(folder))
     table = replace(voc_xml.read_voc_xml(folder, wanted - listed, class_set), form=voc_xml.NAME)
     if not table.rows and not table.problems:

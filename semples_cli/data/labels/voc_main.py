@@ -1,9 +1,10 @@
 """VOC's image sets: `ImageSets/Main/<class>_<split>.txt` with a line `<id> 1`, `<id> 0` or `<id> -1` an image."""
 
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from semples_cli.data.labels.table import LabelRow, LabelTable
+from semples_cli.data.labels.table import LabelRow, LabelTable, Problem, place_of, shown, spelled
 from semples_cli.data.word_file import read_entries
 from semples_cli.errors import DataError
 from semples_cli.types import BACKGROUND, ClassSet
@@ -44,24 +45,42 @@ def read_voc_main(main: Path, class_set: ClassSet | None, wanted: Collection[str
     Raises:
         DataError: A line is none of VOC's, or a file is named by an unknown class.
     """
-    present: dict[str, set[str]] = {}
-    others: dict[str, dict[str, set[str]]] = {}
+    marks: dict[str, dict[str, str]] = {}
+    problems: dict[str, Problem] = {}
     for class_name, path in _class_files(main):
         _check_class(class_name, path, class_set)
-        marked = others.setdefault(class_name, {flag: set() for flag in _FLAGS})
-        for image_id, flag in _read_flags(path):
-            if wanted is None or image_id in wanted:
-                present.setdefault(image_id, set()).update({class_name} if flag == _PRESENT else ())
-                marked[flag].add(image_id)  # train and trainval say the same twice
-    if not others:
-        return None
-    rows = {image_id: LabelRow(tuple(sorted(names)), 0) for image_id, names in sorted(present.items())}
-    counts = {flag: {name: len(marked[flag]) for name, marked in others.items()} for flag in _FLAGS}
-    difficult = sum(counts[_DIFFICULT].values())
+        marked = marks.setdefault(spelled(class_name, class_set), {})
+        for line, image_id, flag in _read_flags(path):
+            if wanted is not None and image_id not in wanted:
+                continue
+            if (other := marked.setdefault(image_id, flag)) != flag:  # train and trainval say the same twice
+                message = f"{image_id} is marked {flag} here and {other} elsewhere; it is left out, correct one of them"
+                problems.setdefault(image_id, (place_of(path, line), message))
+    return _table(main, marks, problems) if marks else None
+
+
+def _table(main: Path, marks: Mapping[str, Mapping[str, str]], problems: Mapping[str, Problem]) -> LabelTable:
+    """The labels; `marks`: flag by image by class; `problems`: of images that are marked in two ways."""
+    present: dict[str, set[str]] = {image_id: set() for marked in marks.values() for image_id in marked}
+    for name, marked in marks.items():
+        for image_id, flag in marked.items():
+            present[image_id].update({name} if flag == _PRESENT else ())
+    rows = {key: LabelRow(tuple(sorted(present[key])), 0) for key in sorted(present.keys() - problems.keys())}
+    counts = {name: Counter(marked.values()) for name, marked in marks.items()}
+    absent, uncertain = ({name: found[flag] for name, found in counts.items()} for flag in (_ABSENT, _DIFFICULT))
+    difficult = sum(uncertain.values())
     extra = f"; {difficult} marked 0 (difficult) taken as absent" if difficult else ""
-    description = f"{main}: read as VOC image sets: {len(others)} classes, {len(rows)} images{extra}"
-    absent, uncertain = counts[_ABSENT], counts[_DIFFICULT]
-    return LabelTable(rows, tuple(sorted(others)), description, main, form=NAME, absent=absent, uncertain=uncertain)
+    return LabelTable(
+        rows,
+        tuple(sorted(marks)),
+        f"{main}: read as VOC image sets: {len(marks)} classes, {len(rows)} images{extra}",
+        main,
+        tuple(problems.values()),
+        form=NAME,
+        absent=absent,
+        uncertain=uncertain,
+        contradicted=tuple(sorted(problems)),
+    )
 
 
 def _class_files(main: Path) -> Iterator[tuple[str, Path]]:
@@ -87,11 +106,11 @@ def _check_class(class_name: str, path: Path, class_set: ClassSet | None) -> Non
         raise DataError(msg) from None
 
 
-def _read_flags(path: Path) -> Iterator[tuple[str, str]]:
-    """Id and flag, line by line."""
+def _read_flags(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Number, id and flag of each line."""
     for number, entry in read_entries(path):
         parts = entry.split()
         if len(parts) != 2 or parts[1] not in _FLAGS:
-            msg = f"{path}:{number}: {entry!r} is not `<id> 1`, `<id> 0` or `<id> -1`; correct this line"
+            msg = f"{path}:{number}: {shown(entry)} is not `<id> 1`, `<id> 0` or `<id> -1`; correct this line"
             raise DataError(msg)
-        yield parts[0], parts[1]
+        yield number, parts[0], parts[1]

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from semples_cli.data.labels.table import LabelTable, TableBuilder
+from semples_cli.data.text_file import is_file
 from semples_cli.types import ClassSet
 
 NAME = "voc-xml"
@@ -29,7 +30,7 @@ def read_voc_xml(folder: Path, ids: Iterable[str], class_set: ClassSet | None) -
     table = TableBuilder(folder, class_set)
     for image_id in sorted(ids):
         path = folder / f"{image_id}.xml"
-        if path.is_file():
+        if is_file(path):  # the id may be of any length
             table.source = path  # so that a problem names the file
             _read_file(path, image_id, table)
     table.source = folder

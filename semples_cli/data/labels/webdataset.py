@@ -10,7 +10,7 @@ from typing import Any
 from semples_cli.data.image_folder import ImageFile, find_images
 from semples_cli.data.labels.list_csv import split_labels
 from semples_cli.data.labels.numbering import require_classes, settle_numbering
-from semples_cli.data.labels.table import LabelTable, TableBuilder, means_no_class
+from semples_cli.data.labels.table import LabelTable, TableBuilder, means_no_class, shown
 from semples_cli.data.strict_json import NOT_JSON, json_trouble, read_json
 from semples_cli.data.webdataset import key_in_tar, sample_key
 from semples_cli.errors import DataError
@@ -124,10 +124,9 @@ def _read_json(sample: _Sample, table: TableBuilder) -> None:
 
 def _take_json(sample: _Sample, key: str, value: object, table: TableBuilder) -> None:
     listed: list[Any] = [] if value is None else value if isinstance(value, list) else [value]
-    wrong = next((each for each in listed if isinstance(each, bool) or not isinstance(each, str | int)), None)
-    if wrong is not None:
-        shown = repr(wrong)[:_LONGEST_SHOWN]
-        _refuse(sample, ".json", f"{shown} in {key!r} is no class; write names or numbers", table)
+    wrong = [each for each in listed if isinstance(each, bool) or not isinstance(each, str | int)]
+    if wrong:
+        _refuse(sample, ".json", f"{shown(wrong[0])} in {key!r} is no class; write names or numbers", table)
         return
     values = _values(value.strip(), table.class_set) if isinstance(value, str) else listed
     _take(sample, f".json {key!r}", values, table)

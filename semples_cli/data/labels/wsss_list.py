@@ -5,7 +5,7 @@ from pathlib import Path
 
 from semples_cli.data.labels.csv_lines import CsvLine
 from semples_cli.data.labels.numbering import require_classes, settle_numbering
-from semples_cli.data.labels.table import LabelTable, TableBuilder
+from semples_cli.data.labels.table import LabelTable, TableBuilder, shown
 from semples_cli.errors import DataError
 from semples_cli.types import ClassSet
 
@@ -44,7 +44,7 @@ def read_wsss_list(
     for line in lines:
         match = _LINE.fullmatch(" ".join(line.cells))
         if match is None:
-            table.refuse(line.line, 1, f"{line.cells[0]!r} is not `<image> <number> …`; correct this line")
+            table.refuse(line.line, 1, f"{shown(line.cells[0])} is not `<image> <number> …`; correct this line")
             continue
         rows.append((match[1], [int(number) for number in match[2].split()], line.line))
     numbers = [(number, line) for _, found, line in rows for number in found]
