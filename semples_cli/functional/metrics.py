@@ -132,7 +132,7 @@ def dataset_scores(confusion: CountArray) -> DatasetScores:
 
 
 def _shares(part: npt.ArrayLike, whole: npt.ArrayLike) -> ShareArray:
-    whole = np.asarray(whole, np.float64)
+    whole = np.asarray(whole)
     shares: ShareArray = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
     return shares
 

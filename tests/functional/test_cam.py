@@ -123,5 +123,5 @@ def test_average_of_one_map_on_its_own_grid_is_the_map():
 
 
 def test_average_of_no_map_is_refused():
-    with pytest.raises(SettingsError, match="give at least one scale"):
+    with pytest.raises(SettingsError, match=r"^no map to average: give at least one scale$"):
         average_maps([], (2, 2))

@@ -60,6 +60,13 @@ class TestResizeScores:
         scores = np.random.default_rng(1).random((5, 4, 2), np.float32).transpose(2, 0, 1)
         np.testing.assert_array_equal(resize_scores(scores, (9, 9)), resize_scores(scores.copy(), (9, 9)))
 
+    @pytest.mark.parametrize("dtype", [np.float16, np.float64])
+    def test_maps_of_other_floats_are_resized_as_float32(self, dtype):
+        scores = np.random.default_rng(2).random((2, 3, 4)).astype(dtype)
+        resized = resize_scores(scores, (7, 5))
+        np.testing.assert_array_equal(resized, resize_scores(scores.astype(np.float32), (7, 5)))
+        assert resized.dtype == np.float32
+
     def test_no_map_gives_no_map(self):
         assert resize_scores(np.zeros((0, 3, 3), np.float32), (17, 31)).shape == (0, 17, 31)
 
@@ -81,8 +88,13 @@ class TestStrongestMap:
         strongest_map(scores)
         np.testing.assert_array_equal(scores, before)
 
+    @pytest.mark.parametrize("dtype", [np.float16, np.float64])
+    def test_the_largest_of_other_floats_is_float32(self, dtype):
+        _, best = strongest_map(np.array([[[0.25]], [[0.1]]], dtype))
+        assert (best.tolist(), best.dtype) == ([[0.25]], np.float32)
+
     def test_no_map_is_refused(self):
-        with pytest.raises(DataError, match="all background"):
+        with pytest.raises(DataError, match=r"^no map to take the largest of: an image without .* all background$"):
             strongest_map(np.zeros((0, 2, 2), np.float32))
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from semples_cli.errors import DataError
-from semples_cli.functional.metrics import class_counts, confusion_counts, dataset_scores
+from semples_cli.functional.metrics import class_counts, confusion_counts, dataset_scores, size_of
 
 
 def plain_counts(images, num_classes):
@@ -184,3 +184,7 @@ def test_what_is_not_a_mask_is_refused(array):
         confusion_counts(good, array, 2)
     with pytest.raises(DataError, match="the ground truth is"):
         confusion_counts(array, good, 2)
+
+
+def test_a_size_is_that_of_the_last_two_axes():
+    assert size_of(np.zeros((4, 3, 2))) == size_of(np.zeros((3, 2))) == "3 x 2 (height x width)"
