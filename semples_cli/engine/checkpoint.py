@@ -1,6 +1,6 @@
 """The state of an interrupted training on disk: tensors and numbers only, never executed when read."""
 
-import pickle
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from semples_cli.engine.weights import reason_of
 from semples_cli.errors import ArtifactError, UnwritableError
 
 
@@ -60,10 +61,12 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
-            state: dict[str, Any] = torch.load(self.path, map_location=device, weights_only=True)
+            with warnings.catch_warnings(action="ignore"):  # of pickles that are not torch's own
+                state: dict[str, Any] = torch.load(self.path, map_location=device, weights_only=True)
             same = state["fingerprint"] == self.fingerprint
-        except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
-            msg = f"{self.path}: the interrupted training's state cannot be read ({error}); delete it to train anew"
+        except Exception as error:  # garbage raises anything
+            msg = f"{self.path}: the interrupted training's state cannot be read ({reason_of(error)}); delete it to "
+            msg += "train anew"
             raise ArtifactError(msg) from None
         return state if same else None
 

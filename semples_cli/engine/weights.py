@@ -1,8 +1,10 @@
 """Finds and reads weights: cache, files, state dicts. No pickle is executed; only `pull_weights` uses the network."""
 
 import hashlib
+import re
 import urllib.error
 import urllib.request
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +18,10 @@ from torch import nn
 
 from semples_cli.engine.model_dir import UNKNOWN_LICENCE
 from semples_cli.errors import EngineError
+
+# In torch's refusals: what a pickle names, or what else is wrong with it.
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+_DETAIL = re.compile(r"WeightsUnpickler error:\s*(\S.*)")
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 HUB_SAFE_NAME = "open_clip_model.safetensors"
@@ -139,7 +145,7 @@ def is_torchscript(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
+        return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
@@ -160,12 +166,27 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix.lower() == ".safetensors":
             return dict(load_file(path))
-        with torch.serialization.safe_globals(_PASSED_OVER):
+        with torch.serialization.safe_globals(_PASSED_OVER), warnings.catch_warnings(action="ignore"):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # garbage raises anything from EOFError to SafetensorError
-        msg = f"{path}: cannot be read as weights ({type(error).__name__}: {_first_line(error)}); bring the file again"
+        msg = f"{path}: cannot be read as weights ({reason_of(error)}); bring the file again"
         raise EngineError(msg) from None
     return _unwrap(path, content)
+
+
+def reason_of(error: Exception) -> str:
+    """Why torch did not read a file, in one line, without its advice to read it unsafely.
+
+    Args:
+        error: From `torch.load(…, weights_only=True)`, or another reader.
+    """
+    if named := _GLOBAL.search(str(error)):
+        return f"it names {named[1]}, which no weights need, and nothing of it was run"
+    if "TorchScript" in str(error):
+        return "a TorchScript archive, which runs code when it is opened"
+    if detail := _DETAIL.search(str(error)):
+        return f"{type(error).__name__}: {detail[1]}"
+    return f"{type(error).__name__}: {_first_line(error)}"
 
 
 def check_fit(state: Mapping[str, torch.Tensor], model: nn.Module, what: str) -> None:
