@@ -59,7 +59,8 @@ def test_the_interval_holds_the_scores_that_resamples_choose():
 
 def test_the_interval_follows_from_the_seed():
     rng = np.random.default_rng(0)
-    curves = [curve_of(rng.integers(0, 2, 30).tolist(), rng.random(30).tolist(), None) for _ in range(6)]
+    tenths = np.arange(11) / 10
+    curves = [curve_of(rng.integers(0, 2, 30).tolist(), rng.random(30).tolist(), tenths) for _ in range(6)]
     assert calibrate(curves) == calibrate(curves)
     intervals = {calibrate(curves, seed)[3:5] for seed in range(8)}
     assert len(intervals) > 1
