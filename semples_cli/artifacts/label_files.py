@@ -1,6 +1,5 @@
 """Label files and class lists that we write; the readers of the same forms are in `data/labels`."""
 
-import csv
 import io
 import json
 import re
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from semples_cli.artifacts.atomic import open_atomic
+from semples_cli.artifacts.csv_text import csv_text
 from semples_cli.errors import DataError
 from semples_cli.types import ClassSet
 
@@ -73,7 +73,7 @@ def write_class_list(path: Path, class_set: ClassSet) -> None:
 
 def _list_csv(rows: Rows, class_set: ClassSet) -> bytes:
     _refuse_names(class_set, r"[|;\t\r\n]", "list-csv", "onehot-csv")
-    return _csv(["image", "labels"], ([image, _list_cell(names)] for image, names in rows.items()))
+    return csv_text([["image", "labels"], *([image, _list_cell(names)] for image, names in rows.items())]).encode()
 
 
 def _list_cell(names: Iterable[str]) -> str:
@@ -85,7 +85,7 @@ def _list_cell(names: Iterable[str]) -> str:
 def _onehot_csv(rows: Rows, class_set: ClassSet) -> bytes:
     _refuse_names(class_set, r"[\t\r\n]", "onehot-csv", "jsonl")
     body = ([image, *(str(int(name in names)) for name in class_set.names)] for image, names in rows.items())
-    return _csv(["filename", *class_set.names], body)
+    return csv_text([["filename", *class_set.names], *body]).encode()
 
 
 def _jsonl(rows: Rows, class_set: ClassSet) -> bytes:
@@ -121,14 +121,6 @@ def _refuse_names(class_set: ClassSet, pattern: str, form: str, other: str) -> N
     if wrong is not None:
         msg = f"class {wrong!r} cannot stand in {form}, where that divides names; rename it, or take --to {other}"
         raise DataError(msg)
-
-
-def _csv(header: list[str], rows: Iterable[list[str]]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue().encode()
 
 
 _ENCODERS: Mapping[str, _Encode] = {

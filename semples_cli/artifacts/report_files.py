@@ -1,7 +1,5 @@
 """Reports on disk: report.json for machines, report.csv, confusion.csv and curve.csv for spreadsheets."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterable
@@ -12,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from semples_cli.artifacts.atomic import open_atomic
+from semples_cli.artifacts.csv_text import csv_text
 from semples_cli.errors import ArtifactError
 from semples_cli.types import Report
 
@@ -128,9 +127,6 @@ def _cell(value: float) -> str:
 
 
 def _write_csv(path: Path, header: list[str], rows: Iterable[tuple[str, Iterable[object]]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([name, *values] for name, values in rows)
+    text = csv_text([header, *([name, *values] for name, values in rows)])
     with open_atomic(path) as handle:
-        handle.write(text.getvalue().encode())
+        handle.write(text.encode())

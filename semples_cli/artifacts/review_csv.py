@@ -1,12 +1,11 @@
 """The review queue as CSV: a line for each class of each image, what is most likely wrong first."""
 
-import csv
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from semples_cli.artifacts.atomic import open_atomic
+from semples_cli.artifacts.csv_text import csv_text
 from semples_cli.errors import SettingsError
 
 HEADER = ("image", "class", "confidence", "area", "coverage", "mask")
@@ -51,11 +50,11 @@ def check_review_out(out: Path, *, overwrite: bool) -> None:
 
 def write_review(path: Path, rows: Iterable[ReviewRow]) -> None:
     """Write the queue in the order given, whole or not at all."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
-    for row in rows:
-        shares = (f"{share:.4f}" for share in (row.confidence, row.area, row.coverage))
-        writer.writerow([row.id, row.class_name, *shares, row.mask])
+    text = csv_text([HEADER, *map(_cells, rows)])
     with open_atomic(path) as handle:
-        handle.write(text.getvalue().encode(errors="surrogateescape"))
+        handle.write(text.encode(errors="surrogateescape"))
+
+
+def _cells(row: ReviewRow) -> list[object]:
+    shares = (f"{share:.4f}" for share in (row.confidence, row.area, row.coverage))
+    return [row.id, row.class_name, *shares, row.mask]

@@ -1,11 +1,10 @@
 """The scores that labels were proposed by, as CSV beside them: a line an image, a column a class."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from semples_cli.artifacts.atomic import open_atomic
+from semples_cli.artifacts.csv_text import csv_text
 from semples_cli.errors import SettingsError
 from semples_cli.types import ClassSet
 
@@ -39,10 +38,11 @@ def check_tag_out(out: Path, *, overwrite: bool) -> None:
 
 def write_tag_scores(path: Path, rows: Iterable[ScoreRow], class_set: ClassSet) -> None:
     """Write the file, whole or not at all; one that is there is replaced."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*HEADER, *class_set.names])
-    for image, proposed, certainty, unsure, scores in rows:
-        writer.writerow([image, "|".join(proposed), f"{certainty:.4f}", unsure, *(f"{score:.4f}" for score in scores)])
+    text = csv_text([[*HEADER, *class_set.names], *map(_cells, rows)])
     with open_atomic(path) as handle:
-        handle.write(text.getvalue().encode(errors="surrogateescape"))
+        handle.write(text.encode(errors="surrogateescape"))
+
+
+def _cells(row: ScoreRow) -> list[str]:
+    image, proposed, certainty, unsure, scores = row
+    return [image, "|".join(proposed), f"{certainty:.4f}", unsure, *(f"{score:.4f}" for score in scores)]

@@ -1,5 +1,6 @@
 """What `export_masks` writes: masks with their images, read and checked one by one, and counted."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,11 @@ from semples_cli.artifacts.mask_png import read_mask
 from semples_cli.data.images import read_image_size
 from semples_cli.errors import DataError
 from semples_cli.types import IGNORE_INDEX, RunSummary
+
+# Backslashes, which some unpack as folders, control characters, and what some readers take for a line's end.
+_UNNAMEABLE = re.compile("[\\\\\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# A drive of Windows, and what Windows takes for '..': readers refuse the whole export for one of these.
+_ELSEWHERE = re.compile(r"[A-Za-z]:|(.*/)?[. ]+(/|$)")
 
 
 @dataclass
@@ -90,8 +96,11 @@ class MaskItems:
 
 
 def _check_name(name: str) -> None:
-    if "\\" in name or any(ord(sign) < 32 or ord(sign) == 127 for sign in name):
+    if _UNNAMEABLE.search(name):
         msg = f"{name!r} holds a backslash or a control character, which indices cannot name; rename the image"
+        raise DataError(msg)
+    if _ELSEWHERE.match(name):
+        msg = f"{name!r} is for Windows a path to elsewhere, for which readers refuse an export; rename the image"
         raise DataError(msg)
     try:
         name.encode()

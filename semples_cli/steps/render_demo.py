@@ -1,7 +1,5 @@
 """Renders the built-in world to disk in the layout of a VOC devkit, with labels.csv beside it."""
 
-import csv
-import io
 import json
 import time
 from collections.abc import Sequence
@@ -12,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from semples_cli.artifacts.atomic import open_atomic
+from semples_cli.artifacts.csv_text import csv_text
 from semples_cli.artifacts.mask_png import read_mask, write_mask
 from semples_cli.config import WorldSettings
 from semples_cli.demo.names import BACKGROUNDS, OBJECTS, paired_backgrounds
@@ -144,12 +143,9 @@ def _write_lists(out: Path, labels: dict[str, list[str]]) -> None:
     for name in OBJECTS:
         lines = [f"{sample_id} {1 if name in present else -1:2d}" for sample_id, present in labels.items()]
         _write_lines(out / "ImageSets" / "Main" / f"{name}_{SPLIT}.txt", lines)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("image", "labels"))
-    writer.writerows((f"{sample_id}.png", "|".join(present)) for sample_id, present in labels.items())
+    rows = [(f"{sample_id}.png", "|".join(present)) for sample_id, present in labels.items()]
     with open_atomic(out / "labels.csv") as handle:
-        handle.write(text.getvalue().encode())
+        handle.write(csv_text([("image", "labels"), *rows]).encode())
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, get_args
 
-from semples_cli.errors import SettingsError
+from semples_cli.errors import DataError, SettingsError
 from semples_cli.types import ClassSet, MaskArray
 
 Instances = Literal["class", "components"]
@@ -48,6 +48,9 @@ class ExportImage:
         values: (H, W) uint8: 0 background, 1..F classes, 255 ignore; read-only.
         confidence: Of the whole mask, in [0, 1]; None where it is not known.
         class_confidence: Of single classes, in [0, 1], by class index.
+
+    Raises:
+        DataError: The id leads out of the folder that it is written to.
     """
 
     id: str
@@ -55,6 +58,11 @@ class ExportImage:
     values: MaskArray
     confidence: float | None = None
     class_confidence: Mapping[int, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not {"", ".", ".."}.isdisjoint(self.id.split("/")):
+            msg = f"image id {self.id!r} is not a relative path inside the image folder"
+            raise DataError(msg)
 
     @property
     def file_name(self) -> str:

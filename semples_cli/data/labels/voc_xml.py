@@ -9,6 +9,8 @@ from semples_cli.types import ClassSet
 
 NAME = "voc-xml"
 ROOT = "annotation"
+# Of 100,000 objects. In memory it becomes several times as much.
+MAX_FILE_BYTES = 32 * 2**20
 
 
 def find_voc_xml(folder: Path) -> list[str]:
@@ -43,6 +45,9 @@ def _read_file(path: Path, image_id: str, table: TableBuilder) -> None:
     from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import ParseError, parse
 
+    if (size := path.stat().st_size) > MAX_FILE_BYTES:
+        table.refuse(0, 0, f"{size / 2**20:.0f} MiB, where the boxes of a picture are a few kB; get the file again")
+        return
     try:
         root = parse(path).getroot()
     except (OSError, ParseError, ValueError, LookupError, DefusedXmlException) as error:  # LookupError: an encoding
