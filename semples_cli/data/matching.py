@@ -74,8 +74,8 @@ def match_rows(table: LabelTable, images: Sequence[ImageFile]) -> Matching:
         rest = _take_paths(matcher, rest, images, _absolute_id, lambda key: _normal(folder / key))
     in_tars = _index(images, lambda image: key_in_tar(image.id, image.path))
     in_tars.pop("", None)
-    rest = matcher.take(rest, in_tars, _without_suffix)
-    rest = matcher.take(rest, _index(images, lambda image: image.path.name), lambda key: PurePosixPath(key).name)
+    rest = matcher.take(rest, in_tars, without_suffix)
+    rest = matcher.take(rest, _index(images, lambda image: image.path.name), _name)
     rest = matcher.take(rest, _index(images, lambda image: image.path.stem), _stem)
     rest = matcher.take(rest, _index(images, _coco_number), _stem)
     rest = _take_paths(matcher, rest, images, lambda image: composed(image.id), composed)
@@ -94,7 +94,7 @@ def _take_paths(
     for image in images:
         index.setdefault(id_of(image) + image.path.suffix, []).append(image.id)
     rest = matcher.take(keys, index, path_of)
-    return matcher.take(rest, index, lambda key: _without_suffix(path_of(key)))
+    return matcher.take(rest, index, lambda key: without_suffix(path_of(key)))
 
 
 def _agreed(matcher: _Matcher) -> dict[str, LabelRow]:
@@ -119,7 +119,11 @@ def _index(images: Sequence[ImageFile], name_of: Callable[[ImageFile], str]) -> 
 
 
 def _stem(key: str) -> str:
-    return PurePosixPath(_without_suffix(key)).name
+    return _name(without_suffix(key))
+
+
+def _name(key: str) -> str:
+    return PurePosixPath(key).name if key.endswith(("/", "/.")) else key.rpartition("/")[2]
 
 
 def _coco_number(image: ImageFile) -> str:
@@ -136,7 +140,13 @@ def _normal(path: Path) -> str:
     return Path(os.path.normpath(path)).as_posix()
 
 
-def _without_suffix(key: str) -> str:
-    """Path without the suffix of an image; `img.01` keeps its dot."""
-    path = PurePosixPath(key)
-    return str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES else key
+def without_suffix(key: str) -> str:
+    """A path without the suffix of an image; `img.01` keeps its dot, and so does the hidden file `.jpg`.
+
+    By hand, because a million rows are asked five times, and because pathlib stumbles over `..jpg` from 3.13 on.
+    """
+    if "//" in key or "/./" in key or key.endswith("/"):
+        key = PurePosixPath(key).as_posix()
+    bare, dot, suffix = key.rpartition(".")
+    is_image = bool(dot) and f".{suffix}".lower() in SUFFIXES
+    return bare if is_image and bare and not bare.endswith("/") else key

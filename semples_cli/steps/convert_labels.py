@@ -8,6 +8,7 @@ from semples_cli.data.dataset import load_dataset, load_labels
 from semples_cli.data.image_folder import SUFFIXES
 from semples_cli.data.labels.recognise import AUTO
 from semples_cli.data.labels.table import LabelTable
+from semples_cli.data.matching import without_suffix
 from semples_cli.errors import DataError, SettingsError
 from semples_cli.types import ClassSet
 
@@ -152,8 +153,7 @@ def _named_for(to: str, rows: dict[str, tuple[str, ...]], labels: Path) -> dict[
         return rows
     named: dict[str, tuple[str, ...]] = {}
     for key, names in rows.items():
-        path = PurePosixPath(key)
-        image_id = str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES else key
+        image_id = without_suffix(key)
         if image_id in named:
             msg = f"{labels}: two images would both be called {image_id!r}, for {to} has no suffixes; rename one"
             raise DataError(msg)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from semples_cli.data.labels.csv_lines import MAX_LINE
 from semples_cli.data.strict_json import DECODER, NOT_JSON, json_trouble
 from semples_cli.data.text_file import read_text
 from semples_cli.errors import DataError
@@ -72,6 +73,9 @@ def read_json_lines(path: Path) -> Iterator[JsonItem]:
     """
     for number, ended in enumerate(read_json_text(path).split("\n"), 1):  # a text may hold other ends of lines
         if line := ended.strip():
+            if len(line) > MAX_LINE:
+                msg = f"{path}:{number}: a line of {len(line)} characters; write one object for each image"
+                raise DataError(msg)
             value, end = _decode(path, line, 0, number)
             if end != len(line):
                 msg = f"{path}:{number}: more than one JSON object on this line; write one a line"
