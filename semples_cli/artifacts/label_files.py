@@ -16,6 +16,9 @@ from semples_cli.types import ClassSet
 # Classes by the name of the image.
 Rows = Mapping[str, tuple[str, ...]]
 
+# A path of Linux has 4096 bytes at most.
+_LONGEST = 4096
+
 _Encode = Callable[[Rows, ClassSet], bytes]
 
 
@@ -31,6 +34,7 @@ def write_labels(path: Path, form: str, rows: Rows, class_set: ClassSet) -> None
     Raises:
         DataError: A name cannot be written in this form so that it is read back.
     """
+    _check_images(rows)
     try:
         content = _ENCODERS[form](rows, class_set)
     except UnicodeEncodeError:
@@ -44,6 +48,15 @@ def write_labels(path: Path, form: str, rows: Rows, class_set: ClassSet) -> None
 def name_is_lost(image: str) -> bool:
     """Whether a file's name cannot stand in a label file: its bytes are no valid UTF-8, and came as surrogates."""
     return any("\ud800" <= sign <= "\udfff" for sign in image)
+
+
+def _check_images(rows: Rows) -> None:
+    """Refuse names of images that would come back as others, or not at all."""
+    for image in rows:
+        kept = image and image == image.strip() and "\\" not in image and not image.startswith("./")
+        if not kept or "\0" in image or len(image) > _LONGEST:
+            msg = f"image {image[:80]!r} would be read otherwise out of a label file; rename it"
+            raise DataError(msg)
 
 
 def check_names(form: str, class_set: ClassSet) -> None:
@@ -72,7 +85,10 @@ def write_class_list(path: Path, class_set: ClassSet) -> None:
 
 
 def _list_csv(rows: Rows, class_set: ClassSet) -> bytes:
-    _refuse_names(class_set, r"[|;\t\r\n]", "list-csv", "onehot-csv")
+    _refuse_names(class_set, r"[|;]", "list-csv", "onehot-csv")
+    if rows.get("image") == ("labels",):
+        msg = "image 'image' of class 'labels' would be taken for the header of list-csv; take --to jsonl"
+        raise DataError(msg)
     return csv_text([["image", "labels"], *([image, _list_cell(names)] for image, names in rows.items())]).encode()
 
 
@@ -83,7 +99,7 @@ def _list_cell(names: Iterable[str]) -> str:
 
 
 def _onehot_csv(rows: Rows, class_set: ClassSet) -> bytes:
-    _refuse_names(class_set, r"[\t\r\n]", "onehot-csv", "jsonl")
+    _refuse_names(class_set, r"(?i)^file[\s_-]*name$", "onehot-csv", "jsonl")
     body = ([image, *(str(int(name in names)) for name in class_set.names)] for image, names in rows.items())
     return csv_text([["filename", *class_set.names], *body]).encode()
 
@@ -98,10 +114,13 @@ def _wsss_list(rows: Rows, class_set: ClassSet) -> bytes:
     """Class numbers from 0, as the lists of WSSS code have them."""
     lines = []
     for image, names in rows.items():
-        if re.search(r"[\s,;\"]", image):
+        if re.search(r"[\s,;\"\ufeff]", image):
             msg = f"{image!r} cannot stand in a wsss-list, whose parts are divided by spaces; rename it, or take jsonl"
             raise DataError(msg)
         lines.append(" ".join([image, *(str(class_set.index_of(name) - 1) for name in names)]))
+    if rows and not any(rows.values()):
+        msg = "no image of a wsss-list has a class, and without a number it is not recognised as one; take jsonl"
+        raise DataError(msg)
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -119,7 +138,7 @@ def _cls_labels(rows: Rows, class_set: ClassSet) -> bytes:
 def _refuse_names(class_set: ClassSet, pattern: str, form: str, other: str) -> None:
     wrong = next((name for name in class_set.names if re.search(pattern, name)), None)
     if wrong is not None:
-        msg = f"class {wrong!r} cannot stand in {form}, where that divides names; rename it, or take --to {other}"
+        msg = f"class {wrong!r} cannot stand in {form}, where that means something else; rename it, or take --to {other}"
         raise DataError(msg)
 
 
