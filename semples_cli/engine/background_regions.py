@@ -7,6 +7,7 @@ processes each embeds its share of the images, and keeps those features to itsel
 Letters: N pairs of an image and a class present in it, V views, K classes present in one image, D embedding width.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from semples_cli.engine.device import is_out_of_memory
 from semples_cli.engine.preprocess import to_pixels
 from semples_cli.engine.region_features import encode_regions
 from semples_cli.engine.views import cut_image, cut_maps, random_crop
-from semples_cli.errors import EngineError
+from semples_cli.errors import EngineError, UnwritableError
 from semples_cli.functional.regions import cut_regions, region_maps, sharpen_maps
 from semples_cli.types import FloatArray, IndexArray, Progress
 
@@ -92,6 +93,7 @@ def embed_background_regions(
         The features of the images that could be read, in the order of the images.
 
     Raises:
+        UnwritableError: There is no room for the file.
         EngineError: Not even one region fits into the device's memory, or another process is gone.
     """
     share = ranks.share(len(images.class_indices))
@@ -118,8 +120,24 @@ def embed_background_regions(
 def _allocate(shape: tuple[int, int, int], store: Path | None) -> FloatArray:
     if store is None or int(np.prod(shape)) * 4 <= IN_MEMORY:
         return np.zeros(shape, np.float32)
-    store.parent.mkdir(parents=True, exist_ok=True)
-    return np.memmap(store, np.float32, "w+", shape=shape)
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        features = np.memmap(store, np.float32, "w+", shape=shape)
+        _reserve(store, features.nbytes)
+    except OSError as error:
+        msg = (
+            f"{store}: {int(np.prod(shape)) * 4 / 2**30:.1f} GiB for the features of the regions cannot be had there "
+            f"({error.strerror}); make room, or write the prompts to another disk"
+        )
+        raise UnwritableError(msg) from error
+    return features
+
+
+def _reserve(store: Path, num_bytes: int) -> None:
+    """Take the room on the disk now: mapped memory without room behind it ends the process with a signal."""
+    if hasattr(os, "posix_fallocate"):  # not on Windows
+        with store.open("r+b") as handle:
+            os.posix_fallocate(handle.fileno(), 0, num_bytes)
 
 
 def _views(
