@@ -20,6 +20,8 @@ SUFFIX = ".npz"
 
 # 254 classes on a grid of 1000 × 1000; an archive of less than a megabyte may announce gigabytes.
 MAX_CAM_BYTES = 2**29
+# A map is enlarged to it, at 4 bytes a pixel.
+MAX_IMAGE_PIXELS = 2**29
 
 _CURE = "delete it and run `semples cams` again with the same --out"
 
@@ -124,7 +126,7 @@ def _read_arrays(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     # Opened here, because np.load leaves its own handle open when the archive is damaged.
     with open_regular(path) as handle:
         _check_size(path, handle)
-        with np.load(handle, allow_pickle=False) as archive:
+        with np.load(handle, allow_pickle=False) as archive, np.errstate(all="ignore"):  # shapes that overflow
             return _take_arrays(path, archive)
 
 
@@ -143,7 +145,8 @@ def _take_arrays(path: Path, archive: Mapping[str, npt.NDArray[np.generic]]) -> 
     if version > FORMAT_VERSION:
         msg = f"{path}: CAM format {version}, but this semples reads up to {FORMAT_VERSION}; upgrade semples"
         raise ArtifactError(msg)
-    return {name: archive[name] for name in ("class_indices", "scores", "image_size")}
+    # What is no array in there comes as bytes.
+    return {name: np.asarray(archive[name]) for name in ("class_indices", "scores", "image_size")}
 
 
 def _check_arrays(path: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
@@ -154,7 +157,8 @@ def _check_arrays(path: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> Non
         kinds = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in arrays.items())
         msg = f"{path}: its arrays are {kinds}, which is not a CAM; {_CURE}"
         raise ArtifactError(msg)
-    if size.astype(np.int64).min() < 1:
+    height, width = (int(side) for side in size)
+    if min(height, width) < 1 or height * width > MAX_IMAGE_PIXELS:
         msg = f"{path}: an image of size {tuple(size.tolist())} cannot be; {_CURE}"
         raise ArtifactError(msg)
     if len(scores) and 0 in scores.shape:

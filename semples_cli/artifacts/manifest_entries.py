@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from semples_cli.artifacts.run_folder import RunFolder
 from semples_cli.errors import ArtifactError
+from semples_cli.tars.regular import open_regular
 
 Status = Literal["ok", "skipped", "failed"]
 
@@ -124,7 +125,7 @@ def each_entry(path: Path) -> Iterator[ManifestEntry]:
     for number, line in enumerate(whole_lines(path), 1):
         try:
             yield _parse(json.loads(line))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             msg = f"{path}:{number}: damaged line ({error}); delete the line to redo its item, or use --overwrite"
             raise ArtifactError(msg) from None
 
@@ -132,7 +133,7 @@ def each_entry(path: Path) -> Iterator[ManifestEntry]:
 def whole_lines(path: Path) -> Iterator[bytes]:
     """Its lines, without a torn last one; none where there is no file."""
     if path.exists():
-        with path.open("rb") as handle:
+        with open_regular(path) as handle:
             yield from (line for line in handle if line.endswith(b"\n"))
 
 
@@ -142,4 +143,22 @@ def _parse(values: dict[str, Any]) -> ManifestEntry:
     if entry.status not in get_args(Status):
         msg = f"status {entry.status!r}"
         raise ValueError(msg)
+    _check_kinds(entry)
     return entry
+
+
+def _check_kinds(entry: ManifestEntry) -> None:
+    """Refuse what is not of the kind that others take it for, and an output that lies elsewhere.
+
+    Raises:
+        ValueError: One part is.
+    """
+    texts = (entry.id, entry.reason, entry.key, entry.output, *entry.class_confidence)
+    numbers = [entry.seconds, *entry.class_confidence.values()]
+    numbers += [each for each in (entry.confidence, entry.coverage) if each is not None]
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(each, int | float) for each in numbers):
+        msg = "a text is a number, or a number a text"
+        raise ValueError(msg)
+    if entry.output.startswith("/") or ".." in entry.output.split("/"):
+        msg = f"its output {entry.output!r} lies outside of the run"
+        raise ValueError(msg)

@@ -10,11 +10,14 @@ from typing import Any
 
 from semples_cli.artifacts.atomic import open_atomic
 from semples_cli.errors import ArtifactError, SemplesError, SettingsError
+from semples_cli.tars.regular import read_regular
 from semples_cli.types import ClassSet, Shard
 
 FORMAT_VERSION = 1
 HIDDEN = ".semples"
 OVERLAYS = "overlays"
+# What a record holds by name, if it holds it.
+_DICTS = ("settings", "engine", "generator", "background_choice")
 # Commands that make masks of images, in the order in which they follow each other.
 STAGE_COMMANDS = ("cams", "refine", "crf", "review")
 
@@ -105,19 +108,30 @@ def read_run_record(root: Path) -> dict[str, Any] | None:
     """
     path = RunFolder(root).record
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(read_regular(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         msg = f"{path}: cannot be read as JSON ({error}); run the command that made {root} again with --overwrite"
         raise ArtifactError(msg) from None
     if not isinstance(record, dict) or not isinstance(record.get("format_version"), int):
         msg = f"{path}: not a run record of semples; run the command that made {root} again with --overwrite"
         raise ArtifactError(msg)
+    if damaged := _damaged_part(record):
+        msg = f"{path}: {damaged!r} is damaged; run the command that made {root} again with --overwrite"
+        raise ArtifactError(msg)
     if record["format_version"] > FORMAT_VERSION:
         msg = f"{path}: format {record['format_version']}, but this semples reads up to {FORMAT_VERSION}; upgrade it"
         raise ArtifactError(msg)
     return record
+
+
+def _damaged_part(record: Mapping[str, object]) -> str:
+    """What in a record is not of the kind that other commands take it for; '' where all is."""
+    inputs = record.get("inputs") or []
+    if not isinstance(inputs, list) or not all(isinstance(path, str) for path in inputs):
+        return "inputs"
+    return next((name for name in _DICTS if not isinstance(record.get(name) or {}, dict)), "")
 
 
 def refuse_stages(folder: Path) -> None:
@@ -186,7 +200,9 @@ def check_same_run(previous: Mapping[str, Any] | None, current: Mapping[str, Any
 
 
 def _class_names(record: Mapping[str, Any]) -> list[str]:
-    return list((record.get("classes") or {}).get("names", ()))
+    classes = record.get("classes")
+    names = classes.get("names") if isinstance(classes, dict) else None
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _difference(before: list[str], now: list[str]) -> str:

@@ -31,7 +31,7 @@ def write_tensors(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]], met
     Returns:
         The file.
     """
-    data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, dict(metadata))
+    data = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, dict(metadata))
     with open_atomic(path) as handle:
         handle.write(_with_sorted_header(data))
     return path

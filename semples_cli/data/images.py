@@ -26,6 +26,9 @@ _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 # Whatever a file is called, no other reader of Pillow's forty is tried: one of them hands PostScript to Ghostscript.
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", *(("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()))
 
+# Where Pillow keeps it; it looks there for an orientation that EXIF does not say.
+_XMP = frozenset({"XML:com.adobe.xmp", "xmp"})
+
 # Odd tags, of which Pillow warns, are nothing that whoever waits for masks could mend.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
@@ -46,7 +49,7 @@ def read_image(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageArray:
     with _opened(path) as image:
         _check_pixels(path, image, max_pixels)
         with _refusing_damage(path):
-            image.load()
+            _load(image)
             return np.array(_to_rgb(path, ImageOps.exif_transpose(image)))
 
 
@@ -59,6 +62,14 @@ def read_image_size(path: Path) -> tuple[int, int]:
     with _opened(path) as image, _refusing_damage(path):
         _check_any_pixel(path, image)
         return upright_size(path, image)
+
+
+def _load(image: Image.Image) -> None:
+    """Decode; XMP that a PNG has behind its pixels is left out: `read_image_size`, which must agree, never sees it."""
+    early = _XMP & image.info.keys()
+    image.load()
+    for name in _XMP - early:
+        image.info.pop(name, None)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from semples_cli.steps.process_pool import available_cores, process_each
 from semples_cli.steps.progress import tqdm_progress
 from semples_cli.steps.shards import check_same_shards, shard_record
 from semples_cli.steps.thread_pool import thread_each
-from semples_cli.types import ClassSet, Progress, RunSummary, Shard
+from semples_cli.types import MAX_CLASSES, ClassSet, Progress, RunSummary, Shard
 
 # Raise it whenever the same input and settings would give another mask: older items are then redone.
 STEP_VERSION = 1
@@ -173,6 +173,7 @@ def _plan(
         "settings": asdict(settings),
     }
     reader = None if origin.cams is None else origin.cams.reader
+    num_classes = MAX_CLASSES if origin.class_set is None else len(origin.class_set)
     if origin.cams is not None and origin.cams.is_foreign:
         facts["cams_form"] = origin.cams.reader.form
     for item in items:
@@ -194,4 +195,5 @@ def _plan(
             ledger.keep()
             continue
         ledger.manifest.forget(item, key)
-        yield CrfJob(item, image, source, reader, settings, origin.background_score, mask, picture, key, files)
+        cut = origin.background_score
+        yield CrfJob(item, image, source, reader, settings, cut, num_classes, mask, picture, key, files)

@@ -13,7 +13,7 @@ from semples_cli.data.cams.irn import NAME as IRN
 from semples_cli.data.cams.matching import match_ids
 from semples_cli.data.cams.numbering import NUMBERINGS, OPTION, label_fit
 from semples_cli.data.cams.plain_npz import NAME as NPZ_FORMAT
-from semples_cli.data.cams.plain_npz import has_numbers, is_ours, npz_names
+from semples_cli.data.cams.plain_npz import first_names, has_numbers, is_ours
 from semples_cli.data.cams.recognise import DICT_FORMATS, DICT_NUMBERING, NPY, NPZ, find_foreign, recognise_dicts
 from semples_cli.errors import ArtifactError, DataError, SettingsError
 from semples_cli.steps.cam_reader import AUTO, PNG, SEMPLES, CamForm, CamReader
@@ -156,7 +156,7 @@ def open_cams(
 
     Raises:
         ArtifactError: There are no CAMs, the masks are none, or this is the folder around several runs.
-        DataError: The format is not recognised, or the first file cannot be read.
+        DataError: The format is not recognised, or no file can be read.
         SettingsError: Options that do not fit the format, or numbers without `numbering`.
     """
     _check_options(fmt, numbering, maps)
@@ -195,7 +195,7 @@ def _recognise(folder: Path) -> str:
     if npy:
         return recognise_dicts(npy.values())
     if npz:
-        return SEMPLES if is_ours(npz_names(next(iter(npz.values())))) else NPZ_FORMAT
+        return SEMPLES if is_ours(first_names(npz.values())) else NPZ_FORMAT
     return PNG if folder.is_dir() and find_masks(folder) else SEMPLES
 
 
@@ -213,7 +213,7 @@ def _find(folder: Path, fmt: str) -> Mapping[str, Path]:
 
 def _numbering(folder: Path, fmt: str, numbering: int | None, paths: Mapping[str, Path]) -> int | None:
     """The number of the first class; None where the numbers are ours, or classes are named."""
-    counted = fmt in DICT_FORMATS or (fmt == NPZ_FORMAT and has_numbers(npz_names(next(iter(paths.values())))))
+    counted = fmt in DICT_FORMATS or (fmt == NPZ_FORMAT and has_numbers(first_names(paths.values())))
     if not counted and numbering is not None:
         msg = f"{OPTION} {numbering}: the classes in {folder} ({fmt}) are not counted otherwise; leave {OPTION} out"
         raise SettingsError(msg)

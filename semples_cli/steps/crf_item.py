@@ -6,17 +6,19 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+import numpy.typing as npt
 
 from semples_cli.artifacts.manifest_entries import FileIdentity
 from semples_cli.artifacts.mask_png import read_mask, write_mask
 from semples_cli.artifacts.overlay_png import write_overlay
 from semples_cli.config import CrfSettings
 from semples_cli.data.images import read_image
+from semples_cli.errors import DataError
 from semples_cli.functional.confidence import class_means, coverage_of, ignore_below
 from semples_cli.functional.crf import DenseCrf, check_same_size, refine_labels, refine_scores
 from semples_cli.functional.masks import resize_scores, seed_mask
 from semples_cli.steps.cam_reader import CamReader
-from semples_cli.types import FloatArray, MaskArray
+from semples_cli.types import IGNORE_INDEX, FloatArray, MaskArray
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class CrfJob:
         reader: Reads the CAM; None where it is a mask.
         settings: The CRF.
         background_score: What a CAM is cut at before a 'labels' CRF; None where nothing is cut.
+        num_classes: F; as many as there can be, where it is not known.
         mask: The PNG to write.
         overlay: The picture to write, if any.
         key: Manifest key of the item.
@@ -42,6 +45,7 @@ class CrfJob:
     reader: CamReader | None
     settings: CrfSettings
     background_score: float | None
+    num_classes: int
     mask: Path
     overlay: Path | None
     key: str
@@ -91,11 +95,21 @@ def _refine(job: CrfJob, image: MaskArray) -> tuple[MaskArray, FloatArray, tuple
     gt_prob = options.pop("gt_prob")
     crf = DenseCrf(**{name: value for name, value in options.items() if name not in ("unary", "min_confidence")})
     if job.reader is None:
-        return *refine_labels(image, read_mask(job.source), gt_prob, crf), ()
+        values = read_mask(job.source)
+        _check_classes(job, values[values != IGNORE_INDEX])
+        return *refine_labels(image, values, gt_prob, crf), ()
     cam, changes = job.reader.read(job.source, job.id, (image.shape[0], image.shape[1]))
     check_same_size(image, cam.image_size, "CAM")
+    _check_classes(job, cam.class_indices)
     scores = resize_scores(cam.scores, cam.image_size)
     if job.background_score is None:
         return *refine_scores(image, scores, cam.class_indices, crf), changes
     labels = seed_mask(scores, cam.class_indices, job.background_score)
     return *refine_labels(image, labels, gt_prob, crf), changes
+
+
+def _check_classes(job: CrfJob, indices: npt.NDArray[np.integer]) -> None:
+    """Refuse what was made for a longer class list: its numbers would mean other classes, or none."""
+    if (largest := int(indices.max(initial=0))) > job.num_classes:
+        msg = f"{job.source} holds class {largest}, but there are {job.num_classes}; give its class list by --classes"
+        raise DataError(msg)

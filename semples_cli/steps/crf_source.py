@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from semples_cli.artifacts.mask_png import find_masks
-from semples_cli.artifacts.run_folder import RunFolder, read_run_record
+from semples_cli.artifacts.run_folder import RunFolder, read_class_set, read_run_record
 from semples_cli.config import CrfSettings
 from semples_cli.data.braces import expand_braces
 from semples_cli.data.image_folder import ImageFile, check_output_folder, find_images
@@ -37,6 +37,7 @@ class CrfSource:
         cams: The CAMs, where these are refined.
         record: The run.json that goes with them; empty where there is none.
         background_score: What the CAMs are cut at before a 'labels' CRF; None where nothing is cut.
+        class_set: The classes, where they are known.
     """
 
     folder: Path
@@ -45,6 +46,7 @@ class CrfSource:
     cams: CamSource | None
     record: Mapping[str, Any]
     background_score: float | None
+    class_set: ClassSet | None = None
 
 
 def open_source(
@@ -86,15 +88,15 @@ def open_source(
         msg = f"{folder}: no mask PNGs here; give the folder that holds <id>.png"
         raise ArtifactError(msg)
     inside = folder.absolute()
-    record = read_run_record(inside.parent.parent if inside.parts[-2:] == (".semples", "cams") else folder) or {}
-    _check_classes(folder, record, class_set)
+    root = inside.parent.parent if inside.parts[-2:] == (".semples", "cams") else folder
+    record, recorded = read_run_record(root) or {}, read_class_set(root)
+    _check_classes(folder, recorded, class_set)
     cut = _background_score(folder, record) if kind == "cams" and settings.unary == "labels" else None
-    return CrfSource(folder, kind, files, cams, record, cut)
+    return CrfSource(folder, kind, files, cams, record, cut, class_set or recorded)
 
 
-def _check_classes(folder: Path, record: Mapping[str, Any], class_set: ClassSet | None) -> None:
-    recorded = (record.get("classes") or {}).get("names")
-    if class_set is not None and recorded is not None and list(class_set.names) != recorded:
+def _check_classes(folder: Path, recorded: ClassSet | None, class_set: ClassSet | None) -> None:
+    if class_set is not None and recorded is not None and class_set.names != recorded.names:
         msg = f"{folder}: its run.json says other classes than --classes; leave --classes out"
         raise SettingsError(msg)
 

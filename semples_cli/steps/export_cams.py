@@ -20,6 +20,7 @@ from semples_cli.steps.cam_reader import ANY_FORM, CamForm
 from semples_cli.steps.cam_source import CamSource, Note, open_cams
 from semples_cli.steps.interruption import Interruption
 from semples_cli.steps.ledger import Ledger
+from semples_cli.steps.plan_batches import describe
 from semples_cli.steps.progress import tqdm_progress
 from semples_cli.types import Cam, Progress, RunSummary
 
@@ -111,8 +112,8 @@ def _export(ledger: Ledger, cams: CamSource, sample_id: str, to: str, facts: Map
             handle.write(content)
     except UnwritableError:
         raise
-    except (SemplesError, OSError) as error:
-        ledger.fail(sample_id, str(error))
+    except (SemplesError, OSError, MemoryError) as error:
+        ledger.fail(sample_id, describe(error))
         return
     output = path.relative_to(ledger.run.root).as_posix()
     ledger.finish(ManifestEntry(sample_id, "ok", "", key, perf_counter() - started, output, None, files))

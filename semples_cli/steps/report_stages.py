@@ -113,21 +113,11 @@ def open_stage(folder: Path, class_set: ClassSet | None = None) -> ReportStage:
         name=folder.resolve().name,
         folder=folder,
         class_set=classes,
-        record=_read_record(folder),
+        record=read_run_record(folder) or {},
         entries=read_entries(run),
         masks=find_masks(folder),
         cams=open_cams(folder, classes) if _has_cams(run) else None,
     )
-
-
-def _read_record(folder: Path) -> Mapping[str, Any]:
-    """The run.json, {} where there is none; what a report takes apart must be what it takes it for."""
-    record = read_run_record(folder) or {}
-    for name in ("settings", "engine", "generator", "background_choice"):
-        if not isinstance(record.get(name) or {}, dict):
-            msg = f"{RunFolder(folder).record}: {name!r} is damaged; run the command that made {folder} again"
-            raise ArtifactError(msg)
-    return record
 
 
 def _recorded_stage(folder: Path, class_set: ClassSet | None) -> ReportStage:

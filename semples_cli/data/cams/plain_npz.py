@@ -1,7 +1,7 @@
 """Plain `.npz`: `scores` (K, h, w) with `class_indices` or `keys` (K), or one array (h, w) for each class name."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,11 @@ NAME = "npz"
 _MAPS = "scores"
 _KEYS = ("class_indices", "keys")
 _OURS = "format_version"
+
+
+def first_names(paths: Iterable[Path]) -> tuple[str, ...]:
+    """Names of the arrays in the first file that can be read; the others are told when their turn comes."""
+    return next(filter(None, map(npz_names, paths)), ())
 
 
 def npz_names(path: Path) -> tuple[str, ...]:
@@ -66,5 +71,5 @@ def _read_arrays(path: Path) -> Mapping[str, npt.NDArray[Any]]:
         with zipfile.ZipFile(handle) as archive:
             check_size(path, sum(entry.file_size for entry in archive.infolist()))
         handle.seek(0)
-        with np.load(handle, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        with np.load(handle, allow_pickle=False) as arrays, np.errstate(all="ignore"):  # shapes that overflow
+            return {name: np.asarray(arrays[name]) for name in arrays.files}  # what is no array comes as bytes

@@ -56,10 +56,10 @@ def find_foreign(folder: Path, suffix: str) -> dict[str, Path]:
 
 
 def recognise_dicts(paths: Iterable[Path]) -> str:
-    """Name of the format of `.npy` files, from the first that is not of an image without classes.
+    """Name of the format of `.npy` files, from the first that can be read and is not of an image without classes.
 
     Raises:
-        DataError: That file cannot be read, no format fits or several do; or no file has a class.
+        DataError: No file can be read, no format fits that one or several do; or no file has a class.
     """
     path, content = _first_with_content(paths)
     fitting = [name for name, form in DICT_FORMATS.items() if form.fits(content)]
@@ -79,9 +79,15 @@ def recognise_dicts(paths: Iterable[Path]) -> str:
 
 def _first_with_content(paths: Iterable[Path]) -> tuple[Path, Mapping[Any, Any]]:
     path: Path | None = None
+    trouble: DataError | None = None
     for path in paths:
-        if content := read_npy_dict(path):
-            return path, content
+        try:
+            if content := read_npy_dict(path):
+                return path, content
+        except DataError as error:  # told when the image's turn comes
+            trouble = trouble or error
+    if trouble is not None:
+        raise trouble
     msg = f"{path}: no class in it, nor in any other file there; give the folder that holds the maps"
     raise DataError(msg)
 
