@@ -138,7 +138,9 @@ def _cls_labels(rows: Rows, class_set: ClassSet) -> bytes:
 def _refuse_names(class_set: ClassSet, pattern: str, form: str, other: str) -> None:
     wrong = next((name for name in class_set.names if re.search(pattern, name)), None)
     if wrong is not None:
-        msg = f"class {wrong!r} cannot stand in {form}, where that means something else; rename it, or take --to {other}"
+        msg = (
+            f"class {wrong!r} cannot stand in {form}, where that means something else; rename it, or take --to {other}"
+        )
         raise DataError(msg)
 
 

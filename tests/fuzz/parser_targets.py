@@ -314,7 +314,8 @@ TARGETS: dict[str, Target] = {
     "csv": Target(
         _text_labels,
         _texts(
-            "\0image,labels\na.jpg,cat|dog\n", "\0filename,cat,dog\na.jpg,1,0\n", "\0ImageID,LabelName,Confidence\na,cat,1\n",
+            "\0image,labels\na.jpg,cat|dog\n", "\0filename,cat,dog\na.jpg,1,0\n",
+            "\0ImageID,LabelName,Confidence\na,cat,1\n",
             "\x04a.jpg,cat,\"hot dog\"\n", "\x05a 0 1\nb 2\n", "\x01id;tags\r\nb;['cat', 'dog']\r\n",
         ),
     ),
