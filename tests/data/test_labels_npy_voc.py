@@ -246,6 +246,7 @@ def test_two_kinds_in_one_folder_are_refused(devkit):
     ],
 )
 def test_what_datumaro_exports(tmp_path, form, labels, read_as):
+    pytest.importorskip("datumaro")
     from datumaro.components.annotation import Label
     from datumaro.components.dataset import Dataset
     from datumaro.components.dataset_base import DatasetItem

@@ -1,6 +1,7 @@
 """YOLO segmentation: images, a text file of polygons for each, and data.yaml; the polygons are supervision's."""
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from inspect import signature
@@ -166,9 +167,10 @@ def load_supervision() -> _Supervision:
         SettingsError: It is not installed, or too old.
     """
     try:
-        from supervision import polygon_to_mask
-        from supervision.dataset.formats.yolo import object_to_yolo
-        from supervision.dataset.utils import approximate_mask_with_polygons
+        with warnings.catch_warnings(action="ignore"):  # that OpenCV is not there: the same polygons come without it
+            from supervision import polygon_to_mask
+            from supervision.dataset.formats.yolo import object_to_yolo
+            from supervision.dataset.utils import approximate_mask_with_polygons
     except ImportError as error:
         msg = f'--to yolo needs supervision ({error}): pip install "semples[yolo]"'
         raise SettingsError(msg) from None

@@ -19,6 +19,7 @@ from semples_cli.types import ClassSet
 @pytest.fixture
 def read_with_datumaro(monkeypatch, tmp_path):
     """Class name of each pixel by image id; None where nothing is."""
+    pytest.importorskip("datumaro")
     monkeypatch.setenv("HOME", str(tmp_path))  # it writes its telemetry choice there
 
     def read(path):

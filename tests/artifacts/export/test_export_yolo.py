@@ -1,5 +1,6 @@
 """YOLO's files, read back by supervision."""
 
+import subprocess
 import sys
 from urllib.parse import unquote
 
@@ -241,3 +242,27 @@ def test_an_export_that_is_given_up_leaves_no_index(tmp_path):
     exporter = YoloExporter(tmp_path / "out", CLASSES, ExportSettings())
     exporter.abandon()
     assert not (tmp_path / "out").exists()
+
+
+def test_without_opencv_the_polygons_are_the_same_and_nothing_is_said(tmp_path):
+    """supervision has an implementation of its own where OpenCV is not there, and warns of it."""
+    script = (
+        "import sys; sys.modules['cv2'] = None\n"
+        f"sys.path[:0] = {sys.path!r}\n"
+        "from pathlib import Path\n"
+        "from export_world import export_all\n"
+        "from semples_cli.artifacts.export.yolo import YoloExporter\n"
+        "export_all(YoloExporter, Path(sys.argv[1]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", script, str(tmp_path / "without")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    export_all(YoloExporter, tmp_path / "with")
+    names = files_in(tmp_path / "with/out")
+    assert files_in(tmp_path / "without/out") == names
+    for name in names:
+        assert (tmp_path / f"without/out/{name}").read_bytes() == (tmp_path / f"with/out/{name}").read_bytes()
