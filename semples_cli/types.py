@@ -67,7 +67,7 @@ class ClassSet:
     def _check_names(self) -> None:
         seen: set[str] = set()
         for name, prompt_name in zip(self.names, self.prompt_names, strict=True):
-            if reason := name_trouble(name) or name_trouble(prompt_name[:MAX_CLASS_NAME].strip()):
+            if reason := name_trouble(name) or name_trouble(prompt_name, most=None):
                 raise DataError(reason)
             if composed(name) in seen:
                 msg = f"class {name!r} is listed twice: remove one"
@@ -118,12 +118,12 @@ def appearance(name: str) -> str:
     return "".join(c for c in folded if not c.isspace() and unicodedata.category(c) != "Cf")
 
 
-def name_trouble(name: str) -> str:
-    """Why a text can be no class name, with the cure; '' if it can."""
+def name_trouble(name: str, most: int | None = MAX_CLASS_NAME) -> str:
+    """Why a text can be no class name of at most so many characters, with the cure; '' if it can."""
     if name != name.strip() or not name:
         return f"class {name!r} begins or ends with a space; remove it" if name.strip() else "a class name is empty"
-    if len(name) > MAX_CLASS_NAME:
-        return f"class {name[:20]!r} … has {len(name)} characters, more than {MAX_CLASS_NAME}; shorten it"
+    if most is not None and len(name) > most:
+        return f"class {name[:20]!r} … has {len(name)} characters, more than {most}; shorten it"
     if _UNWRITABLE.search(name):
         return f"class {name!r} holds a line end, a tab or another control character; rename it"
     return ""

@@ -6,7 +6,7 @@ from pathlib import Path
 from semples_cli.data.text_file import is_file
 from semples_cli.data.word_file import read_entries
 from semples_cli.errors import DataError
-from semples_cli.types import BACKGROUND, MAX_CLASS_NAME, MAX_CLASSES, ClassSet, composed, name_trouble
+from semples_cli.types import BACKGROUND, MAX_CLASSES, ClassSet, composed, name_trouble
 
 BUILT_IN = Path(__file__).parent / "classes"
 
@@ -32,7 +32,7 @@ def read_class_list(source: str | Path) -> ClassSet:
         name = BACKGROUND if name.casefold() == BACKGROUND else name  # 'Background' must not become class 1
         if name == BACKGROUND and not first_seen:
             continue
-        if trouble := _trouble(name, first_seen) or name_trouble(prompt_name[:MAX_CLASS_NAME].strip() or name):
+        if trouble := _trouble(name, first_seen) or name_trouble(prompt_name or name, None):
             msg = f"{path}:{number}: {trouble}"
             raise DataError(msg)
         first_seen[composed(name)] = number
