@@ -316,6 +316,12 @@ def _tensors() -> dict[str, Hostile]:
     return {f"a tensor {name}": Hostile(whole(dict_of(data)), said) for name, (data, said) in cases.items()}
 
 
+def _of_one_hash(count: int) -> bytes:
+    """Numbers and None: Python's hash of a number is its remainder, by which all of these are 0."""
+    numbers = [(k * (2**61 - 1)).to_bytes(12, "little") for k in range(count)]
+    return b"".join(b"\x8a\x0c" + each + b"N" for each in numbers)
+
+
 def _bombs() -> dict[str, Hostile]:
     """Small files that would take the memory, the time or the stack of who reads them."""
     many = 3000
@@ -347,6 +353,10 @@ def _bombs() -> dict[str, Hostile]:
         "2**64 bytes that can change": Hostile(b"\x80\x05\x96" + b"\xff" * 8 + b"a.", "count|exceeds"),
         "2**32 bytes": Hostile(b"\x80\x03B\xff\xff\xff\xffa.", "expected|remain|bytes"),
         "a frame of 2**64": Hostile(b"\x80\x04\x95" + b"\xff" * 8 + b"N.", "FRAME|frame|exhausted"),
+        "keys of one hash": Hostile(whole(b"}(" + _of_one_hash(2000) + b"u"), r"a number of \d+ bits"),
+        "keys of one hash, as text": Hostile(
+            b"}" + b"".join(b"L%dL\nNs" % (k * (2**61 - 1)) for k in range(99)) + b".", "bits"
+        ),
         "a number of 2**31 bytes": Hostile(b"\x80\x02\x8b\xff\xff\xff\x7fa.", "long4|expected"),
         "a number of fewer than no bytes": Hostile(b"\x80\x02\x8b\xff\xff\xff\xffa.", "negative|long4"),
         "a number of 100,000 digits": Hostile(b"L" + b"9" * 100_000 + b"L\n.", "digits"),

@@ -1,7 +1,8 @@
 """Reads through a pickle without loading it, and refuses what would harm the unpickler itself.
 
 Python's unpickler trusts what it is told: a place in its memo is an index into a table that grows to it, so 5 bytes
-ask for 64 GB; and the hash of a key that is a tuple of tuples goes down as deep as they go, until the process dies.
+ask for 64 GB; the hash of a key that is a tuple of tuples goes down as deep as they go, until the process dies; and
+among wide numbers there are as many of one hash as one likes, so that a dict of them takes hours.
 """
 
 import pickle
@@ -11,6 +12,8 @@ from typing import BinaryIO, NoReturn
 
 # Tuples within one another: the state of an array of a dict of arrays has 6.
 DEEPEST_TUPLE = 100
+# Of a number: no array counts further.
+WIDEST = 64
 
 _PUT = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _GET = frozenset({"GET", "BINGET", "LONG_BINGET"})
@@ -43,7 +46,7 @@ class ForbiddenGlobal(pickle.UnpicklingError):
         self.name = name
 
 
-def scan_pickle(handle: BinaryIO, size: int) -> None:
+def scan_pickle(handle: BinaryIO, size: int, widest: int = WIDEST) -> None:
     """Read one pickle to its end, where the handle is left.
 
     Lengths that the pickle has not got are refused too; on a bytearray that is cut short, the unpickler stumbles.
@@ -51,6 +54,7 @@ def scan_pickle(handle: BinaryIO, size: int) -> None:
     Args:
         handle: At its first byte.
         size: Bytes that there are.
+        widest: Bits that a number in it may have.
 
     Raises:
         pickle.UnpicklingError: It would harm the unpickler.
@@ -63,6 +67,8 @@ def scan_pickle(handle: BinaryIO, size: int) -> None:
         for opcode, argument, _ in pickletools.genops(handle):
             if opcode.name in _REGISTERED:
                 refuse("an object by its number")
+            if isinstance(argument, int) and argument.bit_length() > widest:
+                refuse(f"a number of {argument.bit_length()} bits")
             if opcode.name in _PUT and int(str(argument)) > size:
                 refuse(f"place {argument} in a memo")
             if depths.follow(opcode, argument) > DEEPEST_TUPLE:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from semples_cli.data.cams.pickle_scan import ForbiddenGlobal, refuse, scan_pickle
+from semples_cli.data.cams.pickle_scan import WIDEST, ForbiddenGlobal, refuse, scan_pickle
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _TYPES: Mapping[str, str] = {
@@ -45,7 +45,7 @@ def read_storage(raw: bytes) -> npt.NDArray[Any]:
     """
     handle = io.BytesIO(raw)
     try:
-        magic, _, _, storage, _ = (_read_one(handle, raw) for _ in range(5))
+        magic, _, _, storage, _ = (_read_one(handle, raw, widest) for widest in (_MAGIC.bit_length(), *[WIDEST] * 4))
         name, (kind, count) = storage.value
         if magic != _MAGIC or name != "storage":
             refuse("a torch tensor that is of another form")
@@ -123,7 +123,7 @@ class _Unpickler(pickle.Unpickler):
         return _Storage(pid)
 
 
-def _read_one(handle: io.BytesIO, raw: bytes) -> Any:  # noqa: ANN401
+def _read_one(handle: io.BytesIO, raw: bytes, widest: int) -> Any:  # noqa: ANN401
     start = handle.tell()
-    scan_pickle(handle, len(raw) - start)
+    scan_pickle(handle, len(raw) - start, widest)
     return _Unpickler(io.BytesIO(raw[start : handle.tell()])).load()
