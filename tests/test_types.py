@@ -114,3 +114,40 @@ def test_shards_part_a_list_without_rest_or_overlap(count):
 def test_shards_are_numbered_from_one(index, count):
     with pytest.raises(SettingsError, match=f"shard {index}/{count}: shards are numbered from 1"):
         Shard(index, count)
+
+
+@pytest.mark.parametrize(
+    ("name", "trouble"),
+    [
+        ("", "a class name is empty"),
+        (" \t", "a class name is empty"),
+        (" cat", "class ' cat' begins or ends with a space; remove it"),
+        ("ca\nt", r"class 'ca\nt' holds a line end, a tab or another control character; rename it"),
+        ("ca\u2028t", "holds a line end"),
+        ("\ud800", "holds a line end, a tab or another control character"),
+        ("x" * 201, "class 'xxxxxxxxxxxxxxxxxxxx' … has 201 characters, more than 200; shorten it"),
+    ],
+)
+def test_texts_that_can_be_no_class_name(name, trouble):
+    with pytest.raises(DataError) as raised:
+        ClassSet(("dog", name))
+    assert trouble in str(raised.value)
+
+
+def test_words_for_clip_may_be_long_but_have_no_line_ends():
+    assert ClassSet(("cat",), ("a cat " * 50 + "here",))
+    with pytest.raises(DataError, match="holds a line end"):
+        ClassSet(("cat",), ("a\ncat",))
+
+
+def test_accents_of_one_character_and_of_two_are_one_name():
+    classes = ClassSet(("dog", "caf\u00e9"))
+    assert classes.index_of("cafe\u0301") == classes.index_of("caf\u00e9") == 2
+    with pytest.raises(DataError, match="listed twice"):
+        ClassSet(("cafe\u0301", "caf\u00e9"))
+
+
+@pytest.mark.parametrize("name", ["CAT", "\uff43\uff41\uff54", "cat\u200f", "c at"])
+def test_a_name_that_looks_the_same_is_the_nearest(name):
+    with pytest.raises(DataError, match="did you mean 'cat'"):
+        ClassSet(("cab", "cat", "car")).index_of(name)

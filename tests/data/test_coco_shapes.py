@@ -94,3 +94,8 @@ def test_a_polygon_may_reach_past_the_border():
 def test_what_cannot_be_drawn_is_refused(segmentation, message):
     with pytest.raises(DataError, match=message):
         draw_region(segmentation, SIZE)
+
+
+def test_a_number_without_end_is_refused_before_it_takes_the_time_of_its_square():
+    with pytest.raises(DataError, match="a number that no image has pixels for"):
+        draw_region({"size": [2, 2], "counts": "o" * 1_000_000}, (2, 2))

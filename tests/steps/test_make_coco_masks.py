@@ -225,3 +225,14 @@ def test_of_two_regions_of_one_size_the_later_is_on_top(make, annotations):
     make()
     mask = read_mask(make.out / f"{IDS[0]}.png")
     assert ((mask == BOAT).sum(), (mask == PERSON).sum()) == (16, 12)
+
+
+def test_a_region_of_lists_within_lists_fails_by_name(make, annotations):
+    content = json.loads(annotations.read_text())
+    content["annotations"][0]["segmentation"] = json.loads("[" * 700 + "]" * 700)
+    annotations.write_text(json.dumps(content))
+    summary = make()
+    ((item, reason),) = summary.failed
+    assert summary.written == 3
+    assert item in IDS
+    assert "cannot be drawn" in reason
