@@ -40,10 +40,13 @@ class Page:
 
     def write(self, out: Path, report: Report, image_scores: Mapping[str, float]) -> None:
         """Write report.json, and draw the page beside it, which agrees with it."""
+        from semples_cli.artifacts.file_lock import lock_file
         from semples_cli.artifacts.report_files import write_report
         from semples_cli.steps.make_report import PAGE_NAME, make_evaluation_page
 
-        say(f"report written to {write_report(out, report)}")
+        with lock_file(out / "report.json"):
+            written = write_report(out, report)
+        say(f"report written to {written}")
         with progress_bars() as begin:
             made = make_evaluation_page(
                 self.masks,

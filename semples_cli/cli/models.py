@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.cli.console import error_border, print_json, print_table, say
 from semples_cli.config import DEFAULT_MODEL, DEFAULT_WEIGHTS
 
@@ -84,7 +85,8 @@ def convert_cli(
     """
     from semples_cli.engine.convert import convert_archive
 
-    written = convert_archive(archive, model, out, trust=trust)
+    with lock_file(out):
+        written = convert_archive(archive, model, out, trust=trust)
     if as_json:
         print_json({"out": str(out), "model": model, "licence": written.licence})
     else:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.artifacts.label_files import WRITTEN_FORMS, write_class_list, write_labels
 from semples_cli.data.dataset import load_dataset, load_labels
 from semples_cli.data.image_folder import SUFFIXES
@@ -84,6 +85,7 @@ def convert_labels(
         overwrite: Replace what is there.
 
     Raises:
+        ArtifactError: Another process is writing `out`.
         DataError: The labels cannot be read as a whole, or a name cannot be written in this form.
         SettingsError: The form is unknown, or a file would be overwritten or have a suffix of another form.
     """
@@ -96,9 +98,10 @@ def convert_labels(
     if not rows:
         msg = f"{labels}: no row can be used, so nothing is written; `semples labels inspect` says why"
         raise DataError(msg)
-    write_labels(out, to, rows, source.class_set)
-    if classes_out is not None:
-        write_class_list(classes_out, source.class_set)
+    with lock_file(out):
+        write_labels(out, to, rows, source.class_set)
+        if classes_out is not None:
+            write_class_list(classes_out, source.class_set)
     lost = _lost(source.table, out, to, order_is_kept=classes is not None or classes_out is not None)
     return Conversion(
         out,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.artifacts.report_html import DEFAULT_GALLERY
 from semples_cli.artifacts.report_html.render import write_report_page
 from semples_cli.artifacts.run_folder import RunFolder
@@ -150,7 +151,8 @@ def _write(
     if without:
         note(f"{without} of {len(pictures)} images are not to be had and are left out of the page; see --images")
     document = report_document(title, stages, prompts, facts)
-    write_report_page(out, document, pictures)
+    with lock_file(out):
+        write_report_page(out, document, pictures)
     missing = 0 if last.report is None else len(last.report.missing)
     return MadeReport(out, document, missing)
 

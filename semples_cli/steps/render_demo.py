@@ -11,6 +11,7 @@ from PIL import Image
 
 from semples_cli.artifacts.atomic import open_atomic
 from semples_cli.artifacts.csv_text import csv_text
+from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.artifacts.mask_png import read_mask, write_mask
 from semples_cli.config import WorldSettings
 from semples_cli.demo.names import BACKGROUNDS, OBJECTS, paired_backgrounds
@@ -44,19 +45,20 @@ def render_demo(
 
     Raises:
         SettingsError: `out` holds another world and `overwrite` is off, or files that are no world at all.
-        ArtifactError: A file of the world is damaged.
+        ArtifactError: A file of the world is damaged, or another process renders it.
     """
     started = time.perf_counter()
     progress = progress or tqdm_progress("render")
-    _prepare(out, settings, overwrite=overwrite)
-    labels: dict[str, list[str]] = {}
-    written = 0
-    for index in range(settings.num_images):
-        target, is_new = _keep_or_render(out, settings, index)
-        labels[scene_id(settings, index)] = [OBJECTS[k - 1] for k in np.unique(target) if k]
-        written += is_new
-        progress(index + 1, settings.num_images)
-    _write_lists(out, labels)
+    with lock_file(out):
+        _prepare(out, settings, overwrite=overwrite)
+        labels: dict[str, list[str]] = {}
+        written = 0
+        for index in range(settings.num_images):
+            target, is_new = _keep_or_render(out, settings, index)
+            labels[scene_id(settings, index)] = [OBJECTS[k - 1] for k in np.unique(target) if k]
+            written += is_new
+            progress(index + 1, settings.num_images)
+        _write_lists(out, labels)
     return RunSummary(written, settings.num_images - written, (), (), time.perf_counter() - started)
 
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from semples_cli.artifacts.atomic import remove_file
+from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.artifacts.manifest import Manifest
 from semples_cli.artifacts.mask_png import write_mask
 from semples_cli.artifacts.own_files import refuse_links
 from semples_cli.artifacts.review_csv import ReviewRow, check_review_out, write_review
-from semples_cli.artifacts.run_folder import RunFolder, class_record, write_run_record
+from semples_cli.artifacts.run_folder import HIDDEN, RunFolder, class_record, read_run_record, write_run_record
 from semples_cli.config import CRF_PRESETS
 from semples_cli.config.tagging import TagSettings
 from semples_cli.data.image_folder import ImageFile
@@ -103,10 +105,12 @@ def review_masks(
     rows: list[ReviewRow] = []
     ignored = counted = covered = 0
     run = RunFolder(masks.folder)
-    with Manifest(run) if run.manifest.is_file() or run.shard_manifests else nullcontext() as manifest:
+    has_manifest = run.manifest.is_file() or run.shard_manifests
+    with lock_file(out), Manifest(run) if has_manifest else nullcontext() as manifest:
         if masks_out is not None:
             refuse_links(RunFolder(masks_out), masks.files)
-            write_run_record(masks_out, _record(masks, inputs, class_set, ignore_below))
+            record = _record(masks, inputs, class_set, ignore_below)
+            write_run_record(masks_out, {**record, "complete": False})
         for each, confidences in reviewer.each(progress or tqdm_progress(COMMAND)):
             made = _rows(each, confidences, class_set)
             rows += made
@@ -120,11 +124,12 @@ def review_masks(
                 ignored += len(doubted)
             counted += values.size
             covered += int(np.count_nonzero(values != IGNORE_INDEX))
-    if masks_out is not None:
-        for sample_id, _ in reviewer.failed:  # a copy that an earlier review wrote must not pass for one of this
-            RunFolder(masks_out).mask_path(sample_id).unlink(missing_ok=True)
-    rows.sort(key=lambda row: (row.confidence, row.id, row.class_index))
-    write_review(out, rows)
+        rows.sort(key=lambda row: (row.confidence, row.id, row.class_index))
+        write_review(out, rows)
+        if masks_out is not None:
+            for sample_id, _ in reviewer.failed:  # a copy that an earlier review wrote must not pass for one of this
+                remove_file(RunFolder(masks_out).mask_path(sample_id))
+            write_run_record(masks_out, {**record, "complete": True})
     share = covered / counted if counted else float("nan")
     return MaskReview(tuple(rows), reviewer.done, ignored, share, tuple(reviewer.failed), perf_counter() - started)
 
@@ -180,9 +185,18 @@ def _check_masks_out(masks_out: Path, masks: CrfSource, inputs: Sequence[Path], 
     except SettingsError as error:
         msg = str(error).replace("--out", "--masks-out", 1)  # here --out is the queue
         raise SettingsError(msg) from None
-    if masks_out.is_dir() and any(masks_out.iterdir()) and not overwrite:
+    if not overwrite and not _is_free(masks_out, masks):
         msg = f"{masks_out} is not empty; give --overwrite, or choose another --masks-out"
         raise SettingsError(msg)
+
+
+def _is_free(masks_out: Path, masks: CrfSource) -> bool:
+    """Nothing is there, or what a review of these very masks left that was interrupted."""
+    record = read_run_record(masks_out)
+    if record is not None:
+        same = record.get("command") == COMMAND and record.get("source") == str(masks.folder.absolute())
+        return same and record.get("complete") is False
+    return not masks_out.is_dir() or all(entry.name == HIDDEN for entry in masks_out.iterdir())
 
 
 def _record(masks: CrfSource, inputs: Sequence[Path], class_set: ClassSet, level: float | None) -> dict[str, Any]:

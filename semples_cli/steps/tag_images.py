@@ -11,6 +11,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
+from semples_cli.artifacts.file_lock import lock_file
 from semples_cli.artifacts.label_files import check_names, name_is_lost, write_labels
 from semples_cli.artifacts.tag_scores import ScoreRow, check_tag_out, scores_path, write_tag_scores
 from semples_cli.config.tagging import TagSettings
@@ -93,6 +94,7 @@ def tag_images(
         What was proposed. An image that cannot be read is among `failed`, and the rest is done.
 
     Raises:
+        ArtifactError: Another process is writing `out`.
         DataError: No image could be read, or a class name cannot stand in the file.
         EngineError: Not even one image fits into memory.
         SettingsError: A file would be overwritten or is called otherwise than .csv; or no threshold can be found.
@@ -100,18 +102,19 @@ def tag_images(
     started = perf_counter()
     check_tag_out(out, overwrite=overwrite)
     check_names(FORM, class_set)
-    tagger = ImageTagger(engine, class_set, settings)
-    look = partial(_look, tagger=tagger, max_pixels=max_pixels)
-    seen, failed, scores = _score_all(images, tagger, look, progress or tqdm_progress("tag"))
-    if not seen:
-        where, reason = failed[0] if failed else ("no image", "none was given")
-        msg = f"no image could be read, so nothing is written; {where}: {reason}"
-        raise DataError(msg)
-    fit = fit_two_groups(scores) if settings.threshold is None else None
-    threshold = _threshold(settings.threshold, fit)
-    rows = _rows(seen, scores, threshold, class_set)
-    write_tag_scores(scores_path(out), rows, class_set)
-    write_labels(out, FORM, {image: tuple(names) for image, names, *_ in rows}, class_set)
+    with lock_file(out):
+        tagger = ImageTagger(engine, class_set, settings)
+        look = partial(_look, tagger=tagger, max_pixels=max_pixels)
+        seen, failed, scores = _score_all(images, tagger, look, progress or tqdm_progress("tag"))
+        if not seen:
+            where, reason = failed[0] if failed else ("no image", "none was given")
+            msg = f"no image could be read, so nothing is written; {where}: {reason}"
+            raise DataError(msg)
+        fit = fit_two_groups(scores) if settings.threshold is None else None
+        threshold = _threshold(settings.threshold, fit)
+        rows = _rows(seen, scores, threshold, class_set)
+        write_tag_scores(scores_path(out), rows, class_set)
+        write_labels(out, FORM, {image: tuple(names) for image, names, *_ in rows}, class_set)
     counts = Counter(name for _, names, *_ in rows for name in names)
     return Tagging(
         out,

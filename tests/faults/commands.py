@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -36,6 +37,11 @@ class Running:
             (os.killpg if group else os.kill)(self.pid, number)
         except ProcessLookupError:
             return
+
+    @property
+    def has_ended(self):
+        """Whether its exit code lies ready."""
+        return bool(select.select([self._zygote.stdout], [], [], 0)[0])
 
     @property
     def stderr(self):
