@@ -16,11 +16,12 @@ import json
 import stat
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from semples_cli.artifacts.atomic import open_atomic
+from semples_cli.artifacts.atomic import open_atomic, write_error
 from semples_cli.artifacts.manifest_entries import FileIdentity, ManifestEntry, each_entry, read_entries, whole_lines
 from semples_cli.artifacts.own_files import open_in_place
 from semples_cli.artifacts.run_folder import RunFolder
@@ -65,7 +66,7 @@ class Manifest:
             # A torn last line is cut off, or the next line would be glued to it.
             whole = 0 if overwrite else sum(map(len, whole_lines(own)))
             self.entries = {} if overwrite else read_entries(folder, only)
-            self._handle = open_in_place(own, "ab")
+            self._handle = _open(own)
             self._handle.truncate(whole)
             if shard is None:
                 self.let_others_begin()
@@ -139,6 +140,13 @@ class Manifest:
             msg = f"{self._handle.name}: cannot write, the disk may be full; make room and run the command again"
             raise UnwritableError(msg)
         self.entries[entry.id] = entry
+
+
+def _open(path: Path) -> FileIO:
+    try:
+        return open_in_place(path, "ab")
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def _take_in_shards(folder: RunFolder, *, forget: bool) -> None:

@@ -131,10 +131,19 @@ def each_entry(path: Path) -> Iterator[ManifestEntry]:
 
 
 def whole_lines(path: Path) -> Iterator[bytes]:
-    """Its lines, without a torn last one; none where there is no file."""
-    if path.exists():
+    """Its lines, without a torn last one; none where there is no file.
+
+    Raises:
+        ArtifactError: It cannot be read.
+    """
+    try:
         with open_regular(path) as handle:
             yield from (line for line in handle if line.endswith(b"\n"))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        msg = f"{path}: cannot be read ({error.strerror}); mend that, or remove it to do all items again"
+        raise ArtifactError(msg) from None
 
 
 def _parse(values: dict[str, Any]) -> ManifestEntry:

@@ -53,7 +53,7 @@ def read_tensors(path: Path, cure: str) -> tuple[Arrays, dict[str, str]]:
     try:
         data = read_regular(path)
         arrays: Arrays = dict(load(data))
-        metadata = _header(data).get("__metadata__", {})
+        metadata = _header(data).get("__metadata__") or {}
         return arrays, {str(name): str(text) for name, text in metadata.items()}
     except (FileNotFoundError, NotADirectoryError):
         msg = f"{path}: no such file; {cure}"

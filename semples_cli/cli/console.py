@@ -1,5 +1,6 @@
 """The only room that writes on the terminal: results on stdout, everything else on stderr."""
 
+import errno
 import functools
 import json
 import sys
@@ -144,16 +145,28 @@ def _report_interrupted(error: InterruptedRun) -> str:
     return f" with {error.left} left"
 
 
+def _report_error(text: str) -> None:
+    stderr().print(Text.assemble(("error:", "red"), " ", visible(text)))
+
+
 def error_border(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn a SemplesError into one line on stderr and its exit code; Ctrl-C into 130. Bugs keep their traceback."""
+    """Turn a SemplesError into one line on stderr and its exit code; Ctrl-C into 130. Bugs keep their traceback.
+
+    What the system refuses is no bug: an OSError that nobody on its way had more to say about is one line, too.
+    """
 
     @functools.wraps(command)
     def bordered(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
         except SemplesError as error:
-            stderr().print(Text.assemble(("error:", "red"), " ", visible(str(error))))
+            _report_error(str(error))
             raise typer.Exit(error.exit_code) from None
+        except OSError as error:
+            if error.errno in (None, errno.EPIPE):  # whoever read our output has gone, which typer knows
+                raise
+            _report_error(f"{error.filename or 'input or output'}: {error.strerror}; mend that, and run it again")
+            raise typer.Exit(SemplesError.exit_code) from None
         except KeyboardInterrupt as error:
             left = _report_interrupted(error) if isinstance(error, InterruptedRun) else ""
             say(f"interrupted{left}; what is written is complete, run the same command again to go on")

@@ -127,7 +127,21 @@ class LearnedFile:
                 f"({self.content.weights_hash[:12]}…, these are {loaded[:12]}…); give --weights as when it was learned"
             )
             raise SettingsError(msg)
+        self._check_prompts(engine)
         return engine
+
+    def _check_prompts(self, engine: "ClipEngine") -> None:
+        """Refuse prompts that only say that they are of this CLIP."""
+        if not isinstance(self.content, PromptSet):
+            return
+        from semples_cli.engine.prompts import check_prompt_length, check_prompts
+
+        try:
+            check_prompts(engine, self.content)
+            check_prompt_length(engine, self.content.vectors.shape[1])
+        except SettingsError as error:
+            msg = f"{self.path}: {error}"
+            raise SettingsError(msg) from None
 
     def take_dataset(self, dataset: "Dataset", classes: str | None = None) -> "Dataset":
         """Say what was recognised, and give it the classes of this file: class numbers are the file's.

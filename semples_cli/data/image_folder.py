@@ -150,7 +150,7 @@ def _files_of(entry: Path) -> Iterator[Path]:
     """
     for folder, inner, names in os.walk(entry, onerror=_refuse):
         place = Path(folder)
-        inner[:] = [name for name in inner if not name.startswith(".") and not (place / name / RUN_MARKER).is_dir()]
+        inner[:] = [name for name in inner if not name.startswith(".") and not _is_folder(place / name / RUN_MARKER)]
         for name in names:
             path = place / name
             if not name.startswith(".") and (path.suffix.lower() in SUFFIXES or is_tar(path)):

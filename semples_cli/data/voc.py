@@ -1,5 +1,6 @@
 """Reads a VOC devkit folder: images, splits, the order of its classes. Ground truth is never opened here."""
 
+import os
 from pathlib import Path
 
 from semples_cli.data.class_list import read_class_list
@@ -20,7 +21,7 @@ _NESTED = ("", "VOCdevkit/VOC2012", "VOC2012")
 
 def find_devkit(folder: Path) -> Path | None:
     """The folder that holds JPEGImages: the one given, or VOC2012 inside it; None if there is none."""
-    return next((folder / inner for inner in _NESTED if (folder / inner / IMAGES).is_dir()), None)
+    return next((folder / inner for inner in _NESTED if os.path.isdir(folder / inner / IMAGES)), None)  # noqa: PTH112  # raises at no folder
 
 
 def devkit_around(folder: Path) -> Path | None:

@@ -12,7 +12,7 @@ from semples_cli.errors import DataError
 from semples_cli.tars.index import UNPACK
 from semples_cli.tars.members import SUFFIX, read_tar, split_path
 
-_COMPRESSED = re.compile(r"\.(tar\.\w+|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
+_COMPRESSED = re.compile(r"\.(tar\.(gz|bz2?|xz|zstd?|lz4?|lzma|lzo|z|br)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 # Names that WebDataset keeps for itself.
 _META = re.compile(r"__[^/]*__")
 

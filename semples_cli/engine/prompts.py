@@ -144,6 +144,9 @@ def check_prompts(engine: ClipEngine, prompts: PromptSet, class_set: ClassSet | 
             f"{record.get('quick_gelu')}: give --quick-gelu or --no-quick-gelu as when they were learned"
         )
         raise SettingsError(msg)
+    if (width := prompts.vectors.shape[2]) != (ours := engine.model.token_embedding.weight.shape[1]):
+        msg = f"the prompts are {width} numbers wide, the tokens of this CLIP {ours}: learn prompts for it"
+        raise SettingsError(msg)
     if class_set is not None and class_set.names != prompts.class_names:
         differing = sorted(set(class_set.names) ^ set(prompts.class_names)) or ["their order"]
         msg = f"the prompts are for other classes (differing: {', '.join(differing[:10])}): learn prompts for these"

@@ -43,7 +43,13 @@ def _facts(path):
 
 def open_below(root):
     """Files below a folder that this process holds open; nothing where the system does not tell."""
-    gc.collect()
+    if found := _held_below(root):
+        gc.collect()  # what waits for it is no leak
+        found = _held_below(root)
+    return found
+
+
+def _held_below(root):
     held = []
     handles = Path("/proc/self/fd")
     for handle in handles.iterdir() if handles.is_dir() else ():
