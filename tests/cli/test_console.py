@@ -1,13 +1,26 @@
 """The border for errors, and what is said at the end of a run."""
 
+import io
 import json
+import sys
 
 import pytest
 import typer
+from rich.markup import escape
+from rich.table import Table
 from typer.testing import CliRunner
 
 from semples_cli.cli import console
-from semples_cli.cli.console import error_border, list_items, print_json, progress_bar, report_summary
+from semples_cli.cli.console import (
+    error_border,
+    list_items,
+    print_json,
+    print_table,
+    progress_bar,
+    report_summary,
+    say,
+    warn,
+)
 from semples_cli.errors import DataError, SettingsError
 from semples_cli.types import RunSummary
 
@@ -82,3 +95,60 @@ def test_progress_bar_stays_off_stdout(capsys):
         progress(1, 2)
         progress(2, 2)
     assert capsys.readouterr().out == ""
+
+
+FORGED = "a\nerror: all is lost\x1b[31m\u202e \udce9"
+SHOWN = r"a\nerror: all is lost\x1b[31m\u202e \xe9"
+
+
+def test_a_name_cannot_forge_lines_colours_or_direction(capsys):
+    say(FORGED)
+    warn(FORGED)
+    list_items("failed", ((FORGED, FORGED),))
+    assert capsys.readouterr().err.splitlines() == [SHOWN, f"warning: {SHOWN}", f"  failed: {SHOWN}: {SHOWN}"]
+    assert run(DataError(FORGED)).stderr == f"error: {SHOWN}\n"
+
+
+@pytest.mark.parametrize("name", ["[red]a[/red]", "[/]", "a:dog:b", "back\\", "[b]\\[/b]"])
+def test_a_name_that_looks_like_markup_stays(name, capsys):
+    say(name)
+    warn(name)
+    assert capsys.readouterr().err.splitlines() == [name, f"warning: {name}"]
+
+
+def test_json_holds_names_that_are_no_utf8(capsys):
+    print_json({"id": FORGED})
+    out = capsys.readouterr().out
+    assert json.loads(out) == {"id": FORGED}
+    assert out.isascii()
+
+
+def test_tables_show_names_of_any_kind(capsys):
+    table = Table("name")
+    table.add_row(escape(FORGED))
+    table.add_row("a:dog:b")
+    print_table(table)
+    out = capsys.readouterr().out
+    assert SHOWN in out
+    assert "a:dog:b" in out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_stdout_of_an_older_kind_takes_everything(encoding, monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding))
+    table = Table("name")
+    table.add_row("図")
+    print_table(table)
+    print_json({"name": "図😀é"})
+    sys.stdout.flush()
+    lines = raw.getvalue().decode(encoding).splitlines()
+    assert any(r"\u56f3" in line for line in lines[:-1])
+    assert json.loads(lines[-1]) == {"name": "図😀é"}
+
+
+def test_what_the_system_refuses_is_one_line_and_a_closed_pipe_is_typers():
+    result = run(PermissionError(13, "Permission denied", "images"))
+    assert (result.exit_code, result.stderr) == (1, "error: images: Permission denied; mend that, and run it again\n")
+    assert "Permission denied" not in run(BrokenPipeError(32, "Broken pipe")).stderr
+    assert isinstance(run(OSError("ours")).exception, OSError)

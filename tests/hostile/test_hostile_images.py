@@ -256,3 +256,51 @@ def test_an_image_that_changes_between_header_and_pixels_stops_nothing(tmp_path,
         "a": (24, 40),
         "b": (33, 9),
     }
+
+
+FEW = ("PNG-cut-0.5", "JPEG-cut-0.95", "text-called-jpg", "png-50000x50000", "float-tif", "nothing")
+
+
+@pytest.fixture
+def few(tmp_path):
+    """`images` with three good ones, a few that are not, and a pipe; labels that name them all."""
+    folder, rows = tmp_path / "images", ["image,labels"]
+    for name in (*FEW, *GOOD):
+        suffix, content = (CASES[name].suffix, CASES[name].make()) if name in CASES else (".png", whole("PNG"))
+        path = folder / f"{name}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        rows.append(f"{name}{suffix},boat")
+    os.mkfifo(folder / "pipe.jpg")
+    (tmp_path / "labels.csv").write_text("\n".join([*rows, "pipe.jpg,boat"]) + "\n")
+    return tmp_path
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes by name here")
+def test_proposing_labels_leaves_them_out(few, clip_dir):
+    (few / "classes.txt").write_text("boat\ncat\n")
+    outputs = (few / "tags.csv", few / "tags.scores.csv")
+    with unharmed(few, *outputs):
+        result = semples(
+            "tag", few / "images", "--classes", few / "classes.txt", "--out", outputs[0], "--weights", clip_dir,
+            "--device", "cpu", "--json",
+        )  # fmt: skip
+    assert result.exit_code == 3, result.stderr
+    assert {entry["id"] for entry in document_of(result)["failed"]} == {*FEW, "pipe"}
+    assert len(outputs[0].read_text().splitlines()) == 1 + len(GOOD)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes by name here")
+def test_a_training_leaves_them_out_and_says_so(few, clip_dir):
+    out = few / "trained"
+    with unharmed(few, out):
+        result = semples(
+            "learn-prompts", few / "images", "--labels", few / "labels.csv", "--out", out / "p.safetensors",
+            "--weights", clip_dir, "--device", "cpu", "--precision", "fp32", "--prompt-length", 2, "--epochs", 1,
+            "--size", 32, "--min-images", 1,
+        )  # fmt: skip
+    assert result.exit_code in (0, 3), result.stderr
+    assert (out / "p.safetensors").is_file()
+    for name in (*FEW, "pipe"):
+        assert any(name in line for line in result.stderr.splitlines())
+    assert all(map(is_plain, result.stderr.splitlines()))
