@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "semples_cli"
 FORBIDDEN = (
     "eval", "exec", "compile", "__import__", "pickle.load", "pickle.loads", "pickle._loads", "_pickle.", "dill.",
     "cloudpickle.", "joblib.load", "shelve.", "marshal.", "os.system", "os.popen", "os.exec", "os.spawn",
-    "os.posix_spawn", "os.startfile", "pty.", "subprocess.", "commands.", "runpy.", "code.", "codeop.", "yaml.",
+    "os.posix_spawn", "os.startfile", "pty.", "subprocess.", "runpy.", "code.interact", "code.Interactive", "yaml.",
     "ruamel.", "torch.hub.", "torch.package.", "torch.ops.load_library", "torch.classes.load_library",
     "torch.utils.cpp_extension.", "numpy.ctypeslib.", "numpy.fromregex", "pandas.read_pickle", "jinja2.Template",
     "shutil.unpack_archive", "tempfile.mktemp", "ssl._create_unverified_context", "xml.", "lxml.",
@@ -122,6 +122,12 @@ def test_no_module_runs_what_it_reads():
     found = {name: find_unsafe(path.read_text(), ALLOWED.get(name, frozenset())) for name, path in MODULES.items()}
     assert len(MODULES) > 200
     assert {name: what for name, what in found.items() if what} == {}
+
+
+def test_no_example_does():
+    examples = sorted((PACKAGE.parent / "examples").rglob("*.py"))
+    assert len(examples) > 0
+    assert {path.name: found for path in examples if (found := find_unsafe(path.read_text()))} == {}
 
 
 @pytest.mark.parametrize("name", ALLOWED)
