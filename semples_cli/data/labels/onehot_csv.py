@@ -91,8 +91,8 @@ def _class_columns(path: Path, lines: tuple[CsvLine, ...], image: int, class_set
     """Name of each class by the position of its column."""
     first, known = lines[0], class_set.names if class_set is not None else ()
     flagged = set(_flag_columns(lines, image))
-    named = {k for k, name in enumerate(first.cells) if k != image and name in known}
-    columns = {k: name for k, name in enumerate(first.cells) if k in flagged | named}
+    wanted = flagged | {k for k, name in enumerate(first.cells) if k != image and name in known}
+    columns = {k: name for k, name in enumerate(first.cells) if k in wanted}
     if not columns:
         msg = f"{path}:{first.line}: no column holds 0 and 1; write one for each class, under its name"
         raise DataError(msg)

@@ -15,6 +15,8 @@ NO_CLASS = frozenset({"", "none", "no finding", "[]", "nan", "null", BACKGROUND}
 # A path of Linux has 4096 bytes at most.
 _LONGEST_KEY = 4096
 
+_LONGEST_MESSAGE = 600
+
 # Problems up to which the nearest class is looked for.
 _MOST_HELPED = 1000
 
@@ -96,6 +98,8 @@ class TableBuilder:
 
     def refuse(self, line: int, column: int, message: str) -> None:
         """Note a row that cannot be used; line and column from 1, 0 where there is none."""
+        if len(message) > _LONGEST_MESSAGE:  # a cell in it is; the cure stands at the end
+            message = f"{message[: _LONGEST_MESSAGE // 2]} … {message[-_LONGEST_MESSAGE // 2 :]}"
         self.problems.append((place_of(self.source, line, column), message))
 
     def add(self, image: str, names: Iterable[PlacedName], line: int, column: int = 1) -> None:
