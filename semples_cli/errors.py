@@ -45,3 +45,9 @@ class SettingsError(SemplesError):
     """Options that contradict each other or have no valid value; exit code 2, like a usage error."""
 
     exit_code = 2
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """What an error of others says, for a message: on one line, of bounded length, and never nothing."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else f"{text[:most]} …"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from semples_cli.artifacts.atomic import open_atomic
 from semples_cli.artifacts.run_folder import RunFolder
-from semples_cli.errors import ArtifactError, SemplesError
+from semples_cli.errors import ArtifactError, SemplesError, one_line
 from semples_cli.tars.regular import open_regular
 from semples_cli.types import MAX_CLASSES, Cam, FloatArray
 
@@ -87,8 +87,7 @@ def read_cam(path: Path, sample_id: str) -> Cam:
     except (
         Exception
     ) as error:  # the bytes may be anybody's, and neither zipfile nor numpy has a list of what they raise
-        reason = " ".join(str(error).split()) or type(error).__name__
-        msg = f"{path}: not a readable CAM ({reason}); {_CURE}"
+        msg = f"{path}: not a readable CAM ({one_line(error)}); {_CURE}"
         raise ArtifactError(msg) from None
     _check_arrays(path, arrays)
     try:

@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from semples_cli.artifacts.atomic import open_atomic
 from semples_cli.artifacts.run_folder import OVERLAYS, refuse_stages
-from semples_cli.errors import ArtifactError, SettingsError
+from semples_cli.errors import ArtifactError, SettingsError, one_line
 from semples_cli.tars.regular import open_regular
 from semples_cli.types import MaskArray
 
@@ -74,8 +74,7 @@ def read_mask(path: Path) -> MaskArray:
         PngImageFile(io.BytesIO(data)).verify()  # checksums, which decoding alone does not look at
         return np.asarray(PngImageFile(io.BytesIO(data)))
     except Exception as error:  # the bytes may be anybody's, and the decoder has no list of what it raises
-        reason = " ".join(str(error).split()) or type(error).__name__
-        msg = f"{path}: this PNG is damaged ({reason}): write or fetch it again"
+        msg = f"{path}: this PNG is damaged ({one_line(error)}): write or fetch it again"
         raise ArtifactError(msg) from error
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from safetensors.numpy import load, save
 
 from semples_cli.artifacts.atomic import open_atomic
-from semples_cli.errors import ArtifactError
+from semples_cli.errors import ArtifactError, one_line
 from semples_cli.tars.regular import read_regular
 
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -62,8 +62,7 @@ def read_tensors(path: Path, cure: str) -> tuple[Arrays, dict[str, str]]:
         msg = f"{path}: not a readable safetensors file ({error.strerror}); {cure}"
         raise ArtifactError(msg) from None
     except Exception as error:  # the bytes may be anybody's, and the library has no list of what it raises
-        reason = " ".join(str(error).split()) or type(error).__name__
-        msg = f"{path}: not a readable safetensors file ({reason}); {cure}"
+        msg = f"{path}: not a readable safetensors file ({one_line(error)}); {cure}"
         raise ArtifactError(msg) from None
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from semples_cli.data.orientation import upright_size
-from semples_cli.errors import DataError, SemplesError
+from semples_cli.errors import DataError, SemplesError, one_line
 from semples_cli.tars.members import open_file
 
 DEFAULT_MAX_PIXELS = 100_000_000
@@ -110,7 +110,7 @@ def _refusing_damage(path: Path) -> Iterator[None]:
         msg = f"{path}: not enough memory to decode it; shrink it, or give the machine more"
         raise DataError(msg) from None
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         msg = f"{path}: damaged or incomplete image ({reason}); get the file again, or take it out of the folder"
         raise DataError(msg) from None
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from semples_cli.data.cams.foreign_maps import ForeignMaps, stack_maps, whole_numbers
 from semples_cli.data.cams.npy_file import check_size
-from semples_cli.errors import DataError, SemplesError
+from semples_cli.errors import DataError, SemplesError, one_line
 from semples_cli.tars.regular import open_regular
 
 NAME = "npz"
@@ -53,10 +53,8 @@ def read_plain_npz(path: Path) -> ForeignMaps:
         arrays = _read_arrays(path)
     except SemplesError:
         raise
-    except (
-        Exception
-    ) as error:  # the bytes may be anybody's, and neither zipfile nor numpy has a list of what they raise
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except Exception as error:  # whatever zipfile and numpy raise at bytes of a stranger
+        reason = one_line(error)
         msg = f"{path}: cannot be read as npz without pickles ({reason}); copy it again, or save it anew by np.savez"
         raise DataError(msg) from None
     if not has_numbers(tuple(arrays)):
