@@ -7,26 +7,29 @@ once see one another. On a cluster the folder must lie on a file system whose lo
 import json
 import time
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.npyio import NpzFile
 
 from semples_cli.artifacts.atomic import open_atomic
 from semples_cli.artifacts.run_folder import HIDDEN
 from semples_cli.artifacts.run_lock import try_lock
 from semples_cli.artifacts.run_locks import PAUSE
-from semples_cli.errors import ArtifactError
+from semples_cli.errors import ArtifactError, SemplesError
+from semples_cli.tars.regular import open_regular
 from semples_cli.types import IndexArray, Shard
 
 FORMAT_VERSION = 1
 
-_DAMAGE = (OSError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+# A curve of 254 classes takes 53 MB; names and scores of a million images less than that.
+_MAX_BYTES = 2**29
+
 _FACTS = ("fingerprint", "class_names", "num_images", "missing", "background_score", "image_ids")
 _CURE = "run that shard again with --overwrite"
 
@@ -127,14 +130,8 @@ def read_counts(path: Path) -> PixelCounts:
         ArtifactError: It is missing, damaged, or of a newer semples.
     """
     facts, arrays = _read(path, ("facts", "confusion", "thresholds", "curve", "image_scores"))
-    scores = arrays["image_scores"].tolist()
-    num_classes, num_scores = len(facts["class_names"]), len(arrays["thresholds"])
-    fitting = (
-        arrays["confusion"].shape == (num_classes, num_classes + 1)
-        and arrays["curve"].shape == (num_classes, num_classes, num_scores + 1)
-        and len(scores) == len(facts["image_ids"])
-    )
-    if not fitting:
+    scores = arrays["image_scores"].ravel().tolist()
+    if not _go_together(facts, arrays):
         msg = f"{path}: its arrays do not go together; {_CURE}"
         raise ArtifactError(msg)
     return PixelCounts(
@@ -176,18 +173,68 @@ def merge_counts(parts: Iterable[PixelCounts]) -> PixelCounts:
     )
 
 
+def _loaded(path: Path, handle: BinaryIO) -> NpzFile:
+    """The archive, if it does not announce more than any counts take."""
+    with zipfile.ZipFile(handle) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > _MAX_BYTES:
+        msg = f"{path}: {size} bytes unpacked, more than the {_MAX_BYTES} that counts may have; {_CURE}"
+        raise ArtifactError(msg)
+    handle.seek(0)
+    loaded: NpzFile = np.load(handle, allow_pickle=False)
+    return loaded
+
+
+def _check_facts(facts: Mapping[str, object]) -> None:
+    """Refuse facts of other kinds than are written.
+
+    Raises:
+        ValueError: One is.
+    """
+    for name in ("class_names", "missing", "image_ids"):
+        listed = facts[name]
+        if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+            msg = f"{name} is no list of texts"
+            raise ValueError(msg)
+    score = facts["background_score"]
+    if type(facts["num_images"]) is not int or not (score is None or isinstance(score, float)):
+        msg = "num_images or background_score is no number"
+        raise ValueError(msg)
+
+
+def _go_together(facts: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> bool:
+    num_classes, thresholds = len(facts["class_names"]), arrays["thresholds"]
+    kinds = {"confusion": np.int64, "curve": np.int64, "thresholds": np.float64, "image_scores": np.float64}
+    return (
+        all(arrays[name].dtype == kind for name, kind in kinds.items())
+        and thresholds.ndim == 1
+        and arrays["confusion"].shape == (num_classes, num_classes + 1)
+        and arrays["curve"].shape == (num_classes, num_classes, len(thresholds) + 1)
+        and arrays["image_scores"].shape == (len(facts["image_ids"]),)
+    )
+
+
 def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     """The facts, and the arrays of these names."""
     try:
-        # Opened here, because np.load leaves its own handle open when the archive is damaged.
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            version = int(archive["format_version"])
-            if version > FORMAT_VERSION:
-                msg = f"{path}: counts of format {version}, but this semples reads up to {FORMAT_VERSION}; upgrade it"
-                raise ArtifactError(msg)
-            arrays = {name: archive[name] for name in names}
-        facts = json.loads(arrays["facts"].tobytes())
-        return {name: facts[name] for name in _FACTS}, arrays
-    except _DAMAGE as error:
-        msg = f"{path}: not readable counts ({error}); {_CURE}"
+        return _take(path, names)
+    except SemplesError:
+        raise
+    except Exception as error:  # the bytes may be anybody's; neither zipfile nor numpy has a list of what they raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        msg = f"{path}: not readable counts ({reason}); {_CURE}"
         raise ArtifactError(msg) from None
+
+
+def _take(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    # Opened here, because np.load leaves its own handle open when the archive is damaged.
+    with open_regular(path) as handle, _loaded(path, handle) as archive, np.errstate(all="ignore"):
+        version = int(archive["format_version"])
+        if version > FORMAT_VERSION:
+            msg = f"{path}: counts of format {version}, but this semples reads up to {FORMAT_VERSION}; upgrade it"
+            raise ArtifactError(msg)
+        # What is no array in there comes as bytes.
+        arrays = {name: np.asarray(archive[name]) for name in names}
+    facts = json.loads(arrays["facts"].tobytes())
+    _check_facts(facts)
+    return {name: facts[name] for name in _FACTS}, arrays

@@ -4,9 +4,12 @@ The fuzzer (fuzz_parsers.py) feeds them with what it makes up, the tests with wh
 """
 
 import io
+import pickle
 import shutil
 import tarfile
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -183,6 +186,63 @@ def _foreign_npy(data: bytes, folder: Path) -> None:
     _refusing(lambda: read_foreign(path, form, None))
 
 
+# Checksums stop what is made up at the door, so these make them right and let it in.
+
+
+def _members(valid: Callable[[Path], list[bytes]], run: _Run) -> _Run:
+    """An npz of which one member is the input; its first byte says which."""
+
+    def inner(data: bytes, folder: Path) -> None:
+        whole, text = valid(folder / "valid")[0], io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(whole)) as source, zipfile.ZipFile(text, "w") as target:
+            names = source.namelist()
+            for k, name in enumerate(names):
+                chosen = bool(data) and k == data[0] % len(names)
+                target.writestr(name, data[1:] if chosen else source.read(name))
+        run(text.getvalue(), folder)
+
+    return inner
+
+
+def _member_seeds(valid: Callable[[Path], list[bytes]]) -> Callable[[Path], list[bytes]]:
+    def make(folder: Path) -> list[bytes]:
+        with zipfile.ZipFile(io.BytesIO(valid(folder)[0])) as source:
+            return [bytes([k]) + source.read(name) for k, name in enumerate(source.namelist())]
+
+    return make
+
+
+def _sealed_png(data: bytes, folder: Path) -> None:
+    """Every chunk gets the checksum of what it holds."""
+    out, at = bytearray(data[:8]), 8
+    while at + 12 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        chunk = data[at + 4 : at + 8 + size]
+        out += data[at : at + 4] + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+        at += 12 + size
+    _file("m.png", read_mask)(bytes(out), folder)
+    _image(bytes(out), folder)
+
+
+def _sealed_tar(data: bytes, folder: Path) -> None:
+    """Every block that looks like a header gets the checksum of what it holds."""
+    blocks = bytearray(data + bytes(-len(data) % 512) + bytes(1024))
+    for at in range(0, len(blocks), 512):
+        if blocks[at + 257 : at + 262] == b"ustar":
+            blocks[at + 148 : at + 156] = b" " * 8
+            blocks[at + 148 : at + 156] = b"%06o\0 " % sum(blocks[at : at + 512])
+    _tar(bytes(blocks), folder)
+
+
+def _pickled(data: bytes, folder: Path) -> None:
+    """A pickle behind a good header of .npy."""
+    text = io.BytesIO()
+    np.lib.format.write_array_header_1_0(text, {"descr": "|O", "fortran_order": False, "shape": ()})
+    _labels("l.npy")(text.getvalue() + data, folder)
+    for form in range(3):
+        _foreign_npy(bytes([form]) + text.getvalue() + data, folder)
+
+
 # Seeds
 
 
@@ -296,6 +356,19 @@ _CAM_SEEDS = (
     b"\x01" + _npy({"keys": np.array([1]), "cam": np.ones((1, 2, 3), np.float32), "high_res": np.ones((1, 2, 3))}),
     b"\x02" + _npy({0: np.ones((2, 3), np.float32)}),
 )
+_PICKLED = (
+    np.array({"a": np.array([1, 0, 1]), 7: [1, 0, 0]}, object),
+    np.array({"keys": np.array([1]), "high_res": np.ones((1, 2, 3), np.float32)}, object),
+)
+_FOREIGN_NPZ = _file("c.npz", lambda path: read_foreign(path, "npz", None))
+
+
+def _foreign_npz_seeds(folder: Path) -> list[bytes]:
+    del folder
+    arrays = np.ones((1, 2, 2)), np.ones((2, 2), np.float32)
+    return [_npz(scores=arrays[0], class_indices=np.array([1])), _npz(cat=arrays[1])]
+
+
 _MANIFEST = (
     '{"id": "a", "status": "ok", "reason": "", "key": "k", "seconds": 1.0, "output": "a.png", "confidence": 0.5, '
     '"files": [{"path": "/a.jpg", "size": 1, "mtime_ns": 2, "sha256": "0"}], "class_confidence": {"cat": 0.5}}\n'
@@ -365,11 +438,20 @@ TARGETS: dict[str, Target] = {
     "report-json": Target(_file("report.json", read_report), _texts(_REPORT)),
     "counts-npz": Target(_file("c.npz", read_counts, read_fingerprint), _written(_write_counts)),
     "foreign-npy": Target(_foreign_npy, lambda folder: list(_CAM_SEEDS)),
-    "foreign-npz": Target(
-        _file("c.npz", lambda path: read_foreign(path, "npz", None)),
-        lambda folder: [
-            _npz(scores=np.ones((1, 2, 2)), class_indices=np.array([1])), _npz(cat=np.ones((2, 2), np.float32)),
-        ],
+    "foreign-npz": Target(_FOREIGN_NPZ, _foreign_npz_seeds),
+    "cam-members": Target(
+        _members(_written(_write_cam), _file("c.npz", lambda path: read_cam(path, "a"))),
+        _member_seeds(_written(_write_cam)),
+    ),
+    "counts-members": Target(
+        _members(_written(_write_counts), _file("c.npz", read_counts, read_fingerprint)),
+        _member_seeds(_written(_write_counts)),
+    ),
+    "foreign-members": Target(_members(_foreign_npz_seeds, _FOREIGN_NPZ), _member_seeds(_foreign_npz_seeds)),
+    "png-chunks": Target(_sealed_png, _written(_write_masks)),
+    "tar-headers": Target(_sealed_tar, _tars),
+    "pickles": Target(
+        _pickled, lambda folder: [pickle.dumps(content, k) for content in _PICKLED for k in (2, 3, 4, 5)]
     ),
 }  # fmt: skip
 
