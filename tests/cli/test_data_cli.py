@@ -52,7 +52,7 @@ def test_the_images_that_are_there(run, tmp_path):
     ("args", "code", "message"),
     [
         (["annotations/instances_val2014.json", "--out", "gt", "--images", "train2014"], 1, "none of the images of"),
-        (["none.json", "--out", "gt"], 1, "none.json: cannot be read"),
+        (["none.json", "--out", "gt"], 1, "none.json: no such file"),
         (["annotations/instances_val2014.json", "--out", "gt", "--crowd", "no"], 2, "choose one of class, ignore"),
         (["annotations/instances_val2014.json", "--out", "gt", "--classes", "few.txt"], 1, "is no class of the list"),
     ],
