@@ -149,10 +149,17 @@ def fingerprint(items: Iterable[tuple[str, Path, Path]]) -> str:
     """
     digest = hashlib.sha256()
     for sample_id, *paths in items:
-        facts = [stat_file(path) for path in paths]
-        line = json.dumps([sample_id, [(each.size, each.mtime_ns) for each in facts]])
+        line = json.dumps([sample_id, [_facts(path) for path in paths]])
         digest.update(line.encode())
     return digest.hexdigest()
+
+
+def _facts(path: Path) -> tuple[int, int] | None:
+    try:
+        facts = stat_file(path)
+    except OSError:  # told when the item's turn comes
+        return None
+    return facts.size, facts.mtime_ns
 
 
 def _check_free(root: Path, previous: Mapping[str, Any] | None, record: Mapping[str, Any]) -> None:

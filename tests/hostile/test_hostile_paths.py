@@ -254,6 +254,37 @@ def test_what_is_no_image_is_listed_and_the_rest_is_done(strange, clip_dir):
     assert not any(path.is_symlink() for path in (strange / "out").rglob("*"))
 
 
+@pytest.mark.parametrize("to", ["coco", "voc", "labelme", "cvat"])
+def test_an_export_lists_what_is_no_image_and_writes_the_rest(strange, to):
+    for name in (*SAID, *READ):
+        put(strange / f"masks/{name}.png", mask())
+    (strange / "classes.txt").write_text("boat\ncat\ndog\n")
+    with unharmed(strange, strange / "out"):
+        result = semples(
+            "export", strange / "masks", "--images", strange / "images", "--to", to, "--out", strange / "out",
+            "--classes", strange / "classes.txt", "--json",
+        )  # fmt: skip
+    assert result.exit_code == 3, result.stderr
+    document = document_of(result)
+    assert {entry["id"] for entry in document["failed"]} == set(SAID)
+    assert document["written"] == len(READ)
+
+
+def test_crf_and_check_list_what_is_no_image(strange):
+    for name in (*SAID, *READ):
+        put(strange / f"masks/{name}.png", mask())
+    with unharmed(strange, strange / "out"):
+        refined = semples(
+            "crf", strange / "masks", "--images", strange / "images", "--out", strange / "out", "--workers", 1, "--json"
+        )
+        checked = semples("check", strange / "masks", "--images", strange / "images", "--workers", 1, "--json")
+    assert refined.exit_code == 3, refined.stderr
+    assert {entry["id"] for entry in document_of(refined)["failed"]} == set(SAID)
+    assert set(find_masks(strange / "out")) == READ
+    (finding,) = [each for each in document_of(checked)["findings"] if each["code"] == "image"]
+    assert {item["id"] for item in finding["items"]} == set(SAID)
+
+
 @pytest.mark.parametrize("read", [read_image, read_image_size])
 @pytest.mark.parametrize("name", SAID)
 def test_each_is_refused_and_never_waited_for(strange, name, read):
