@@ -193,4 +193,5 @@ def test_an_error_of_one_process_ends_all_and_is_said_once(world):
     said = [line for line in done.stderr.splitlines() if "out of memory" in line]
     assert said == ["process 1: error: out of memory on cuda:1 with a single image"]
     assert "another process of this training" not in done.stderr
-    assert done.stdout == ""
+    # Older versions of torch's Gloo say on stdout who is connected.
+    assert [line for line in done.stdout.splitlines() if not line.startswith("[Gloo]")] == []
