@@ -122,6 +122,7 @@ def _allocate(shape: tuple[int, int, int], store: Path | None) -> FloatArray:
         return np.zeros(shape, np.float32)
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
+        store.unlink(missing_ok=True)  # were it a link, the writing would go elsewhere
         features = np.memmap(store, np.float32, "w+", shape=shape)
         _reserve(store, features.nbytes)
     except OSError as error:

@@ -129,6 +129,15 @@ def test_large_features_lie_in_a_file(tiny_engine, monkeypatch, tmp_path):
     assert not isinstance(inside.features, np.memmap)
 
 
+def test_a_link_in_the_place_of_that_file_is_not_followed(tiny_engine, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "IN_MEMORY", 100)
+    (tmp_path / "victim").write_bytes(b"precious")
+    (tmp_path / "regions").symlink_to("victim")
+    embed_background_regions(tiny_engine, mapped_images(), SETTINGS, silent, tmp_path / "regions")
+    assert (tmp_path / "victim").read_bytes() == b"precious"
+    assert not (tmp_path / "regions").is_symlink()
+
+
 def test_progress_counts_images(tiny_engine):
     seen = []
     embed_background_regions(tiny_engine, mapped_images(), SETTINGS, lambda done, total: seen.append((done, total)))
