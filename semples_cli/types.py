@@ -4,8 +4,6 @@ Letters: N images, F foreground classes, C = 1 + F, K classes present in one ima
 Always (height, width).
 """
 
-import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -14,22 +12,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from semples_cli.class_names import appearance, composed, name_trouble
 from semples_cli.errors import ArtifactError, DataError, SettingsError
 
 BACKGROUND = "background"
 BACKGROUND_INDEX = 0
 IGNORE_INDEX = 255
 MAX_CLASSES = 254
-# Files are called by classes, and file systems take 255 bytes.
-MAX_CLASS_NAME = 200
 PROMPT_TEMPLATE = "a photo of {}."
 
 FloatArray = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[np.int64]
 MaskArray = npt.NDArray[np.uint8]
-
-# Line ends and other control characters, and halves of characters that no file can hold.
-_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 # Called by a step as (done, total) after each item; total may grow while a step is still planning.
 Progress = Callable[[int, int], None]
@@ -105,28 +99,6 @@ class ClassSet:
     def name_of(self, index: int) -> str:
         """Name of a class index 0..F; 0 is 'background'."""
         return BACKGROUND if index == BACKGROUND_INDEX else self.names[index - 1]
-
-
-def composed(name: str) -> str:
-    """The name with its accents composed (NFC): macOS takes them apart."""
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
-
-
-def appearance(name: str) -> str:
-    """What two names share that nobody would take for two: without case, width, spaces and invisible marks."""
-    folded = unicodedata.normalize("NFKC", name).casefold()
-    return "".join(c for c in folded if not c.isspace() and unicodedata.category(c) != "Cf")
-
-
-def name_trouble(name: str, most: int | None = MAX_CLASS_NAME) -> str:
-    """Why a text can be no class name of at most so many characters, with the cure; '' if it can."""
-    if name != name.strip() or not name:
-        return f"class {name!r} begins or ends with a space; remove it" if name.strip() else "a class name is empty"
-    if most is not None and len(name) > most:
-        return f"class {name[:20]!r} … has {len(name)} characters, more than {most}; shorten it"
-    if _UNWRITABLE.search(name):
-        return f"class {name!r} holds a line end, a tab or another control character; rename it"
-    return ""
 
 
 def _shorten(names: Iterable[str], most: int = 10) -> str:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from semples_cli.class_names import composed, name_trouble
 from semples_cli.data.text_file import is_file
 from semples_cli.data.word_file import read_entries
 from semples_cli.errors import DataError
-from semples_cli.types import BACKGROUND, MAX_CLASSES, ClassSet, composed, name_trouble
+from semples_cli.types import BACKGROUND, MAX_CLASSES, ClassSet
 
 BUILT_IN = Path(__file__).parent / "classes"
 

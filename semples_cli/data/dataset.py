@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from semples_cli.class_names import appearance
 from semples_cli.data.class_list import read_class_list
 from semples_cli.data.label_sources import Labelled, find_labelled, label_all, own_order, read_given_labels
 from semples_cli.data.labels.recognise import AUTO, check_labels_format
@@ -11,7 +12,7 @@ from semples_cli.data.labels.table import LabelTable
 from semples_cli.data.matching import match_rows
 from semples_cli.data.webdataset import find_tar_problems
 from semples_cli.errors import DataError, SettingsError
-from semples_cli.types import ClassSet, Sample, appearance
+from semples_cli.types import ClassSet, Sample
 
 
 @dataclass(frozen=True)

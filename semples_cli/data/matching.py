@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from semples_cli.class_names import composed
 from semples_cli.data.image_folder import SUFFIXES, ImageFile
 from semples_cli.data.labels.table import LabelRow, LabelTable, Problem
 from semples_cli.data.webdataset import key_in_tar
-from semples_cli.types import composed
 
 # Image ids by what a row may call them.
 _Index = dict[str, list[str]]

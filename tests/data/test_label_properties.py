@@ -7,6 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from semples_cli.artifacts.label_files import WRITTEN_FORMS, write_class_list, write_labels
+from semples_cli.class_names import MAX_CLASS_NAME, appearance, composed, name_trouble
 from semples_cli.data.braces import expand_braces
 from semples_cli.data.class_list import read_class_list
 from semples_cli.data.dataset import load_dataset, load_labels
@@ -14,7 +15,7 @@ from semples_cli.data.image_folder import ImageFile
 from semples_cli.data.labels.table import LabelRow, LabelTable, TableBuilder
 from semples_cli.data.matching import match_rows
 from semples_cli.errors import DataError, SettingsError
-from semples_cli.types import MAX_CLASS_NAME, ClassSet, appearance, composed, name_trouble
+from semples_cli.types import ClassSet
 
 SUFFIXES = {"jsonl": ".jsonl", "cls-labels-npy": ".npy", "wsss-list": ".txt"}
 # All of Unicode, and more often what has a meaning somewhere.

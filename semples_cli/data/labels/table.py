@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from semples_cli.class_names import name_trouble
 from semples_cli.errors import DataError
-from semples_cli.types import BACKGROUND, ClassSet, name_trouble
+from semples_cli.types import BACKGROUND, ClassSet
 
 # Written, in any case, where no class is meant; unless the class list has a class of that name.
 NO_CLASS = frozenset({"", "none", "no finding", "[]", "nan", "null", BACKGROUND})
