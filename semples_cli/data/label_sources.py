@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from semples_cli.class_names import name_trouble
 from semples_cli.data.class_list import read_class_list
 from semples_cli.data.coco import coco_classes, find_coco, find_coco_split
 from semples_cli.data.image_folder import ImageFile, common_folder, find_images
@@ -53,7 +54,7 @@ def label_all(images: Sequence[Path], label: str, class_set: ClassSet | None) ->
         msg = f"--label {label!r} names no class: say what the images show, such as --label boat (background always is)"
         raise SettingsError(msg)
     for name in names:
-        _check_known(name, class_set)
+        _check_name(name, class_set)
     found = find_images(images)
     rows = {image.id: LabelRow(names, 0) for image in found}
     table = LabelTable(rows, None, f"every image shows: {', '.join(names)}", Path(images[0]))
@@ -123,13 +124,16 @@ def _find_in_coco(coco: Path, split: str | None, class_set: ClassSet | None) -> 
     return Labelled(images, table, class_set or own_order(table), notes=(note,))
 
 
-def _check_known(name: str, class_set: ClassSet | None) -> None:
+def _check_name(name: str, class_set: ClassSet | None) -> None:
+    trouble = name_trouble(name)
     try:
-        if class_set is not None:
+        if class_set is not None and not trouble:
             class_set.index_of(name)
     except DataError as error:
-        msg = f"--label: {error}"
-        raise SettingsError(msg) from None
+        trouble = str(error)
+    if trouble:
+        msg = f"--label: {trouble}"
+        raise SettingsError(msg)
 
 
 def _devkit(inputs: Sequence[Path], *, whole: bool) -> Path | None:

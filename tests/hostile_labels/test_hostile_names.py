@@ -5,6 +5,9 @@ import unicodedata
 import pytest
 from hostile_case import check, partly, refused, taken
 
+from semples_cli.data.dataset import load_dataset
+from semples_cli.errors import SettingsError
+
 COMPOSED, APART = unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")
 ONE = {"a": ("cat",)}
 LONG = "x" * 10_000
@@ -202,6 +205,31 @@ IMAGES = {
     ),
     "two-label-columns": refused("image,label,tags\na.jpg,cat,dog\n", "labels.csv:1:3: 'label' and 'tags' may both"),
 }
+
+
+@pytest.mark.parametrize(
+    ("label", "says"),
+    [
+        ("ca\nt", "--label: class 'ca\\nt' holds a line end"),
+        ("\x1b[31mcat", "--label: class '\\x1b[31mcat' holds a line end, a tab or another control character"),
+        (LONG, "has 10000 characters, more than 200; shorten it"),
+        ("background, ,", "names no class"),
+    ],
+    ids=range(4),
+)
+def test_names_on_the_command_line(label, says, tmp_path):
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(SettingsError) as raised:
+        load_dataset([tmp_path], label=label)
+    assert says in str(raised.value)
+
+
+def test_folders_whose_accents_are_apart_are_classes(tmp_path):
+    (tmp_path / APART).mkdir()
+    (tmp_path / APART / "1.jpg").touch()
+    (tmp_path / "classes.txt").write_text(f"dog\n{COMPOSED}\n")
+    data = load_dataset([tmp_path], classes=tmp_path / "classes.txt")
+    assert [sample.class_indices for sample in data.samples] == [(2,)]
 
 
 @pytest.mark.parametrize("case", CLASSES.values(), ids=CLASSES)

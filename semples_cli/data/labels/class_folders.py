@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from semples_cli.class_names import composed
 from semples_cli.data.image_folder import ImageFile
 from semples_cli.data.labels.table import LabelTable, TableBuilder
 from semples_cli.errors import DataError
@@ -16,7 +17,7 @@ def fits_class_folders(images: Sequence[ImageFile], class_set: ClassSet | None) 
     """Whether every image lies in a folder that is named by a class; without a class list nobody can tell."""
     if class_set is None or not all("/" in image.id for image in images):
         return False
-    return {_class_of(image) for image in images} <= {*class_set.names, BACKGROUND}
+    return {composed(_class_of(image)) for image in images} <= {*map(composed, class_set.names), BACKGROUND}
 
 
 def read_class_folders(folder: Path, images: Sequence[ImageFile], class_set: ClassSet | None) -> LabelTable:
