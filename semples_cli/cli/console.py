@@ -93,17 +93,20 @@ def progress_bar(description: str) -> Iterator[ProgressCallback]:
 
 
 def _line_progress(description: str) -> ProgressCallback:
-    """For logs: the first line after 30 s, so that short runs leave none."""
-    started = said = time.monotonic()
+    """For logs: a line every 30 s of work, so that short runs leave none; rates are of the time since the last one."""
+    last: tuple[float, int] | None = None
 
     def update(done: int, total: int) -> None:
-        nonlocal said
+        nonlocal last
         now = time.monotonic()
-        if now - said < SECONDS_BETWEEN_LINES:
+        if last is None:  # what came before, such as the planning, says nothing of the rate
+            last = now, done
+        then, before = last
+        if now - then < SECONDS_BETWEEN_LINES:
             return
-        said = now
-        left = (now - started) / max(done, 1) * (total - done)
-        say(f"{description}: {done} of {total}, {done / (now - started):.1f}/s, about {left / 60:.0f} min left")
+        last, rate = (now, done), (done - before) / (now - then)
+        left = f", about {(total - done) / rate / 60:.0f} min left" if rate else ""
+        say(f"{description}: {done} of {total}, {rate:.1f}/s{left}")
 
     return update
 

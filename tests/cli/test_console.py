@@ -79,14 +79,15 @@ def test_json_is_one_document_and_refuses_nan(capsys):
 
 
 def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
-    clock = iter([0.0, 10.0, 40.0, 50.0, 100.0])
+    clock = iter([10.0, 40.0, 50.0, 100.0, 150.0])
     monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
     with progress_bar("cams") as progress:
-        for done in (1, 20, 25, 50):
+        for done in (2, 20, 25, 50, 50):
             progress(done, 100)
     assert capsys.readouterr().err.splitlines() == [
-        "cams: 20 of 100, 0.5/s, about 3 min left",
+        "cams: 20 of 100, 0.6/s, about 2 min left",
         "cams: 50 of 100, 0.5/s, about 2 min left",
+        "cams: 50 of 100, 0.0/s",
     ]
 
 

@@ -7,9 +7,11 @@ has ended. `die_at` kills the command by itself at one of its durable operations
 
 import ctypes
 import errno
+import importlib
 import io
 import json
 import os
+import pkgutil
 import signal
 import sys
 from pathlib import Path
@@ -172,12 +174,11 @@ def main() -> None:
     import open_clip
     import torch
 
-    import semples_cli.cli.app
-    import semples_cli.engine.build
-    import semples_cli.steps.learn_prompts
-    import semples_cli.steps.run_pipeline
-    import semples_cli.steps.tag_images  # noqa: F401
+    import semples_cli
 
+    for module in pkgutil.walk_packages(semples_cli.__path__, "semples_cli."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
     sys.path.append(str(Path(__file__).parents[1] / "engine"))
     from tiny_clip import TINY_CONFIG
 
