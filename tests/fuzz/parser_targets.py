@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from PIL import Image
@@ -27,8 +28,8 @@ from semples_cli.artifacts.mask_png import read_mask, write_mask
 from semples_cli.artifacts.prompts_file import read_prompt_training, read_prompts, write_prompts
 from semples_cli.artifacts.report_files import read_report
 from semples_cli.artifacts.run_folder import read_class_set, read_run_record
+from semples_cli.data import braces
 from semples_cli.data.background_words import read_background_words
-from semples_cli.data.braces import expand_braces
 from semples_cli.data.cams.recognise import read_foreign
 from semples_cli.data.class_list import read_class_list
 from semples_cli.data.coco_shapes import draw_region
@@ -118,12 +119,11 @@ def _class_list(data: bytes, folder: Path) -> None:
 
 
 def _braces(data: bytes, folder: Path) -> None:
-    """A pattern may stand for many names, so only a few are taken."""
+    """A million names take seconds, so a thousand are the limit here."""
     del folder
     text = data[:200].decode(errors="replace").replace("\0", "")
-    with suppress(SemplesError):
-        for found, _ in zip(expand_braces([Path(text)]) if text.count("{") < 2 else (), range(100), strict=False):
-            assert isinstance(found, Path)
+    with mock.patch.object(braces, "MAX_NAMES", 1000), suppress(SemplesError):
+        assert braces.expand_braces([Path(text)])
 
 
 def _region(data: bytes, folder: Path) -> None:
