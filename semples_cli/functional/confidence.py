@@ -75,6 +75,6 @@ def class_means(values: MaskArray, confidence: FloatArray) -> dict[int, float]:
     >>> class_means(np.array([[0, 7, 7]], np.uint8), np.array([[1.0, 0.75, 0.25]], np.float32))
     {7: 0.5}
     """
-    counts = np.bincount(values.ravel(), minlength=256)
-    sums = np.bincount(values.ravel(), confidence.ravel(), minlength=256)
-    return {int(k): min(1.0, float(sums[k] / counts[k])) for k in np.flatnonzero(counts[1:IGNORE_INDEX]) + 1}
+    counts = np.bincount(values.ravel())
+    sums = np.bincount(values.ravel(), confidence.ravel())
+    return {int(k): float(sums[k] / counts[k]) for k in np.flatnonzero(counts[1:IGNORE_INDEX]) + 1}

@@ -82,6 +82,7 @@ def test_boxes_by_hand():
         [0, 0, 0, 1, 1],
     ]
     assert box_mask(scores, 0.4).astype(int).tolist() == expected
+    assert box_mask(scores, 0.4).dtype == bool
 
 
 def test_a_hollow_component_fills_its_box():
@@ -139,3 +140,12 @@ def test_the_affinity_s_precision_is_used_and_the_map_s_dtype_kept():
     assert spread.dtype == torch.float32
     exact = propagate(maps.double(), affinity, steps=0, box_threshold=0.0)
     torch.testing.assert_close(spread.double(), exact, rtol=0, atol=1e-6)
+
+
+def test_products_are_of_the_affinity_s_dtype_where_that_is_coarser_too():
+    maps = torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(0))
+    attention = random_attention(16, 16) + 20 * torch.eye(16)  # far from uniform: bfloat16 tells the patches apart
+    spread = propagate(maps, Affinity(attention.bfloat16()), steps=1, box_threshold=0.4)
+    assert spread.dtype == torch.float32
+    exact = propagate(maps, Affinity(attention), steps=1, box_threshold=0.4)
+    torch.testing.assert_close(spread, exact, rtol=0, atol=0.1)

@@ -73,3 +73,14 @@ def test_means_are_of_classes_alone():
 def test_a_mean_of_ones_does_not_exceed_one():
     confidence = np.full((100, 100), np.float32(1))
     assert class_means(np.ones((100, 100), np.uint8), confidence) == {1: 1.0}
+
+
+def test_a_mask_without_pixels_has_no_means():
+    assert class_means(np.zeros((0, 3), np.uint8), np.zeros((0, 3), np.float32)) == {}
+
+
+@given(arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=UNIT))
+def test_a_mean_never_leaves_the_range_of_its_values(confidence):
+    (mean,) = class_means(np.full(confidence.shape, 7, np.uint8), confidence).values()
+    assert confidence.min() <= mean <= confidence.max() or mean == pytest.approx(float(confidence.mean()), rel=1e-6)
+    assert 0 <= mean <= 1
