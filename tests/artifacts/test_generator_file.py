@@ -123,3 +123,8 @@ def test_a_newer_format_is_refused(path):
     rewrite(path, format_version="2")
     with pytest.raises(ArtifactError, match="format 2, but this semples reads up to 1; upgrade semples"):
         read_generator(path)
+
+
+def test_a_kind_that_there_is_not_cannot_be_made():
+    with pytest.raises(ArtifactError, match="generator 'resnet': it is one of clip_head, weaktr"):
+        replace(GENERATOR, kind="resnet")

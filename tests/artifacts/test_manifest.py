@@ -75,7 +75,22 @@ def test_a_torn_last_line_is_dropped_and_the_next_line_is_whole(run, torn):
 
 
 @pytest.mark.parametrize(
-    "bad", ["{", "null", "[]", '{"id": 1}', "", line_of("b", status="done"), line_of("b", files=[{"path": 1}])]
+    "bad",
+    [
+        "{",
+        "null",
+        "[]",
+        '{"id": 1}',
+        "",
+        line_of("b", status="done"),
+        line_of("b", files=[{"path": 1}]),
+        line_of("b", reason=1),
+        line_of("b", seconds="long"),
+        line_of("b", confidence="high"),
+        line_of("b", class_confidence={"1": "high"}),
+        line_of("b", output="/etc/passwd"),
+        line_of("b", output="a/../../b.png"),
+    ],
 )
 def test_another_damaged_line_is_an_error_with_file_line_and_cure(run, bad):
     write_lines(run, line_of("a"), bad, line_of("c"))
