@@ -562,6 +562,40 @@ def test_a_manifest_cannot_point_elsewhere(masked, output):
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": 7},
+        {"reason": None},
+        {"key": ["k"]},
+        {"output": 1},
+        {"seconds": "long"},
+        {"confidence": "high"},
+        {"coverage": [1]},
+        {"class_confidence": {"1": "high"}},
+        {"class_confidence": [0.5]},
+        {"status": "perfect"},
+        {"files": "none"},
+        {"files": [7]},
+        {"surprise": 1},
+    ],
+    ids=str,
+)
+def test_a_manifest_of_other_kinds_is_named_by_its_line(masked, changes):
+    assert crf(masked, masked / "out").exit_code == 0
+    manifest = masked / "out/.semples/manifest.jsonl"
+    first, *others = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join([first, json.dumps({**json.loads(first), **changes}) + "\n", *others]))
+    with unharmed(masked):
+        result = semples("check", masked / "out", "--json")
+    assert result.exit_code == 3
+    (finding,) = [each for each in document_of(result)["findings"] if each["code"] == "record"]
+    assert "manifest.jsonl:2: damaged line" in str(finding["items"])
+    with unharmed(masked, masked / "out"):
+        assert "manifest.jsonl:2: damaged line" in error_of(crf(masked, masked / "out"))
+        assert crf(masked, masked / "out", "--overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
