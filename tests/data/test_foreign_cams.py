@@ -52,9 +52,7 @@ class TestNpyFile:
 
     def test_a_hostile_file_is_refused_and_not_run(self, tmp_path):
         path = save_pickled(tmp_path / "a.npy", call(os.mkdir, str(tmp_path / "made")))
-        with pytest.raises(
-            DataError, match=r"a\.npy: refused, its pickle would call .*, and nothing of it was run"
-        ):
+        with pytest.raises(DataError, match=r"a\.npy: refused, its pickle would call .*, and nothing of it was run"):
             read_npy_dict(path)
         assert not (tmp_path / "made").exists()
 
@@ -109,7 +107,7 @@ class TestNpyFile:
                 return torch._utils._rebuild_tensor_v2, (Forged(), 0, (1,), (1,), False, OrderedDict())
 
         path = save_pickled(tmp_path / "a.npy", pickle.dumps(as_object({"keys": np.array([0]), "cam": Tensor()}), 3))
-        with pytest.raises(DataError, match="its pickle would call .*, and nothing of it was run"):
+        with pytest.raises(DataError, match=r"its pickle would call .*, and nothing of it was run"):
             read_npy_dict(path)
         assert not (tmp_path / "made").exists()
 
