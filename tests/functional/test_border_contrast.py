@@ -121,8 +121,18 @@ def test_the_curve_is_the_smoothed_mean_and_the_lowest_of_equals_wins():
 
 @pytest.mark.parametrize("shape", [(1, 4, 5), (1, 5, 4), (2, 2, 2)])
 def test_other_sizes_are_refused_with_the_cure(shape):
-    with pytest.raises(DataError, match="resize the maps first"):
+    message = rf"^maps of \({shape[1]}, {shape[2]}\) pixels for an image of \(4, 4\): resize the maps first$"
+    with pytest.raises(DataError, match=message):
         BorderContrast().update(np.zeros((4, 4), np.float32), np.zeros(shape, np.float32))
+
+
+def test_the_curve_of_one_image_is_its_own_and_faint_edges_count_as_strong_ones():
+    luma, ramp = np.float32([[0, 0, 8, 8]] * 4), np.float32([[[0.9, 0.7, 0.3, 0.1]] * 4])
+    expected = ndimage.gaussian_filter1d(raw((luma, ramp)), SMOOTHING / STEP, mode="nearest")
+    for strength in (1, 1 / 1024):
+        contrast = BorderContrast()
+        contrast.update(luma * np.float32(strength), ramp)
+        np.testing.assert_allclose(contrast.curve(), expected)
 
 
 def test_no_map_is_refused():
