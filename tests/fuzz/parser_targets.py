@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
@@ -192,13 +193,19 @@ def _foreign_npy(data: bytes, folder: Path) -> None:
 def _members(valid: Callable[[Path], list[bytes]], run: _Run) -> _Run:
     """An npz of which one member is the input; its first byte says which."""
 
+    @cache
+    def parts() -> list[tuple[str, bytes]]:
+        with tempfile.TemporaryDirectory() as folder:
+            whole = valid(Path(folder) / "valid")[0]
+        with zipfile.ZipFile(io.BytesIO(whole)) as source:
+            return [(name, source.read(name)) for name in source.namelist()]
+
     def inner(data: bytes, folder: Path) -> None:
-        whole, text = valid(folder / "valid")[0], io.BytesIO()
-        with zipfile.ZipFile(io.BytesIO(whole)) as source, zipfile.ZipFile(text, "w") as target:
-            names = source.namelist()
-            for k, name in enumerate(names):
-                chosen = bool(data) and k == data[0] % len(names)
-                target.writestr(name, data[1:] if chosen else source.read(name))
+        text = io.BytesIO()
+        with zipfile.ZipFile(text, "w") as target:
+            for k, (name, content) in enumerate(parts()):
+                chosen = bool(data) and k == data[0] % len(parts())
+                target.writestr(name, data[1:] if chosen else content)
         run(text.getvalue(), folder)
 
     return inner
