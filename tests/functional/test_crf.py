@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from semples_cli.errors import DataError
+from semples_cli.functional import crf as module
 from semples_cli.functional.crf import DenseCrf, label_unary, refine_labels, refine_scores, score_unary
 from semples_cli.functional.masks import resize_scores
 
@@ -87,6 +88,7 @@ def test_no_foreground_is_all_background_without_the_crf(fill, monkeypatch):
     values, confidence = refine_labels(image, labels, 0.7, VOC)
     np.testing.assert_array_equal(values, np.zeros(left.shape, np.uint8))
     np.testing.assert_array_equal(confidence, np.ones(left.shape, np.float32))
+    assert (values.dtype, confidence.dtype) == (np.uint8, np.float32)
 
 
 def test_no_map_is_all_background():
@@ -103,6 +105,7 @@ def test_a_mask_that_knows_nothing_stays_unknown():
     values, confidence = refine_labels(image, labels, 0.7, VOC)
     np.testing.assert_array_equal(values, labels)
     assert (confidence == 0).all()
+    assert (values.dtype, confidence.dtype) == (np.uint8, np.float32)
     values[0, 0] = 1
     assert labels[0, 0] == 255  # not a view of what was given
 
@@ -204,13 +207,23 @@ def test_a_large_image_is_inferred_small_and_its_probabilities_enlarged(backend)
     assert (np.where(got.argmax(0), 3, 0) == np.where(left, 3, 0)).mean() > 0.99
 
 
-@pytest.mark.parametrize("limit", [17 * 31, 10**6, None])
+@pytest.mark.parametrize("limit", [17 * 31, 600, 10**6, None])
 def test_an_image_within_the_limit_is_inferred_as_it_is(limit):
     image, left = scene()
     labels = np.where(left, 3, 0).astype(np.uint8)
     whole, limited = (refine_labels(image, labels, 0.7, replace(VOC, max_pixels=each)) for each in (None, limit))
     for one, other in zip(whole, limited, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_backend_is_the_one_that_was_named(monkeypatch):
+    asked = []
+    monkeypatch.setattr(module, "choose_inference", lambda *given: asked.append(given) or (lambda *args: args[1]))
+    image, left = scene()
+    unary = label_unary(np.where(left, 3, 0).astype(np.uint8), np.array([0, 3], np.uint8), 0.7)
+    for backend in ("auto", "sparse", "pydensecrf2"):
+        replace(VOC, backend=backend).infer(image, unary)
+    assert asked == [("auto", 2), ("sparse", 2), ("pydensecrf2", 2)]
 
 
 @pytest.mark.parametrize(("size", "limit"), [((1, 900), 100), ((900, 1), 100), ((17, 31), 1)])
