@@ -198,3 +198,10 @@ def test_no_cams_says_which_folder_to_give(tmp_path, make):
     make(folder)
     with pytest.raises(ArtifactError, match=r"no CAMs here; give the folder that `semples cams IMAGES --out FOLDER`"):
         find_cams(folder)
+
+
+def test_an_archive_that_would_fill_the_memory_is_not_unpacked(tmp_path, monkeypatch):
+    path = write_cam(tmp_path, make_cam(), {})
+    monkeypatch.setattr("semples_cli.artifacts.cam_store.MAX_CAM_BYTES", 100)
+    with pytest.raises(ArtifactError, match=r"bytes unpacked, more than the 100 that a CAM may have; delete it"):
+        read_cam(path, "a/1")

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from semples_cli.artifacts.label_files import WRITTEN_FORMS, write_class_list, write_labels
+from semples_cli.artifacts.label_files import WRITTEN_FORMS, check_names, write_class_list, write_labels
 from semples_cli.errors import DataError
 from semples_cli.types import ClassSet
 
@@ -103,3 +103,30 @@ def test_a_name_that_is_no_utf_8_is_refused_by_name_and_nothing_is_written(tmp_p
     with pytest.raises(DataError, match=r"'a/\\udcff.jpg' cannot stand in .*no valid UTF-8; rename the image"):
         write_labels(tmp_path / "out", form, {"ä.jpg": ("cat",), "a/\udcff.jpg": ("cat",)}, PETS)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("image", ["", " a.jpg", "a.jpg\n", "a\\b.jpg", "./a.jpg", "a\0.jpg", "a" * 5000])
+@pytest.mark.parametrize("form", WRITTEN_FORMS)
+def test_names_of_images_that_would_come_back_as_others_are_refused(tmp_path, form, image):
+    with pytest.raises(DataError, match="would be read otherwise out of a label file; rename it"):
+        write_labels(tmp_path / "out", form, {image: ("cat",)}, PETS)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("form", "rows", "message"),
+    [
+        ("list-csv", {"image": ("labels",)}, "taken for the header of list-csv; take --to jsonl"),
+        ("wsss-list", {"a": (), "b": ()}, "without a number it is not recognised as one; take jsonl"),
+    ],
+)
+def test_rows_that_would_not_be_recognised_are_refused(tmp_path, form, rows, message):
+    with pytest.raises(DataError, match=message):
+        write_labels(tmp_path / "out", form, rows, ClassSet(("cat", "labels")))
+    assert not list(tmp_path.iterdir())
+
+
+def test_class_names_are_checked_before_there_is_a_row():
+    with pytest.raises(DataError, match=r"class 'a\|b' cannot stand in list-csv"):
+        check_names("list-csv", ClassSet(("a|b",)))
+    check_names("jsonl", ClassSet(("a|b",)))
