@@ -13,6 +13,7 @@ NOT_HERE = (
     "confidence_tables.py",
     "generators.py",
     "gpu.py",
+    "long_runs.py",
     "sweeps.py",
     "train_segmenter.py",
     "pipeline_world.py",
