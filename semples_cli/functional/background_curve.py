@@ -91,7 +91,7 @@ class BackgroundCurve:
 
     def best(self) -> int:
         """Index of the true maximum of the whole curve; the lowest background score among equals, 0 if all are NaN."""
-        return int(np.argmax(np.nan_to_num(self.miou(), nan=-1.0)))
+        return int(np.argmax(self.miou()))  # one is NaN where all are: no pixel is counted
 
 
 class _Bins:

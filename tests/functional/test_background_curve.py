@@ -82,6 +82,7 @@ def test_equals_a_count_by_hand():
     assert curve.confusion(0).tolist() == [[0, 1, 0], [1, 1, 0]]  # 0.2 ties with 0.2: background
     assert curve.confusion(1).tolist() == [[0, 1, 0], [1, 1, 0]]
     assert curve.confusion(2).tolist() == [[1, 0, 0], [2, 0, 0]]  # 0.9 ties with 0.9
+    assert curve.confusion(0).dtype == np.int64
     assert curve.miou().tolist() == [(0 + 1 / 3) / 2, (0 + 1 / 3) / 2, (1 / 3 + 0) / 2]
     assert curve.best() == 0  # the lowest of three equals
 
@@ -161,3 +162,16 @@ def test_images_that_cannot_be_counted(target, scores, indices, message):
     with pytest.raises(DataError, match=message):
         curve.update(np.array(target, np.uint8), np.array(scores, np.float32), np.array(indices, np.int64))
     assert not curve.counts.any()
+
+
+def test_an_image_without_maps_is_background_below_every_score():
+    curve = BackgroundCurve(3, [0.2, 0.5])
+    curve.update(np.array([[0, 1, 1, 255]], np.uint8), np.zeros((0, 1, 4), np.float32), np.array([], np.int64))
+    assert curve.counts[:, 0, 0].tolist() == [1, 2, 0]
+    assert curve.counts.sum() == 3
+
+
+@pytest.mark.parametrize("target", [np.zeros((1, 2), np.int64), np.zeros((1, 2, 1), np.uint8)])
+def test_ground_truth_that_is_no_mask_is_named(target):
+    with pytest.raises(DataError, match=r"^the ground truth is \(1, 2.*: expected \(height, width\) uint8"):
+        BackgroundCurve(3).update(target, np.zeros((1, 1, 2), np.float32), np.array([1]))
