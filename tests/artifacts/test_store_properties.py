@@ -259,7 +259,7 @@ ENTRIES = st.builds(
     reason=FILE_NAMES | st.just(""),
     key=HASHES | st.just(""),
     seconds=st.floats(0, 1e9),
-    output=FILE_NAMES | st.just(""),
+    output=FILE_NAMES.filter(lambda path: path[0] != "/" and ".." not in path.split("/")) | st.just(""),
     confidence=st.none() | UNIT,
     files=st.lists(IDENTITIES, max_size=2).map(tuple),
     class_confidence=st.dictionaries(st.integers(1, 254).map(str), UNIT, max_size=2),
