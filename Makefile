@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-browser test-ray check fix bench ablation sweeps clean
+.PHONY: demo test test-browser test-ray test-faults test-oldest fuzz audit check fix bench ablation sweeps clean
 .DEFAULT_GOAL = demo
 
 $(VENV)/.installed: pyproject.toml
@@ -34,6 +34,25 @@ test-browser: $(VENV)/.installed-dev    ## the HTML report in a real headless Ch
 test-ray: $(VENV)/.installed-dev    ## --backend ray on a cluster of two nodes on this machine
 	$(BIN)/python -m pip install --quiet -e ".[ray]"
 	$(BIN)/python -m pytest -m ray tests
+
+test-faults: $(VENV)/.installed-dev    ## kills every command at random, fills small disks (as root, on Linux), two at once
+	$(BIN)/python -m pytest -m faults tests/faults
+
+test-oldest:    ## the tests with the lowest versions that pyproject allows, in .venv-oldest (3 GB)
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(PYTHON) .ci/lowest_versions.py yolo test > $(VENV)-oldest/lowest.txt
+	$(VENV)-oldest/bin/python -m pip install --quiet -r $(VENV)-oldest/lowest.txt -e .
+	$(VENV)-oldest/bin/python -m pytest -W ignore::DeprecationWarning -W "ignore:OpenCV:UserWarning"
+
+SECONDS ?= 60
+fuzz: $(VENV)/.installed-dev    ## every parser fuzzed, guided by coverage, SECONDS each: about half an hour
+	$(BIN)/python -m pip install --quiet -e ".[fuzz]"
+	$(BIN)/python tests/fuzz/fuzz_parsers.py --all $(SECONDS)
+
+audit: $(VENV)/.installed-dev   ## known holes of what is installed; needs a network
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/installed.txt
+	$(BIN)/pip-audit --strict --disable-pip --no-deps -r $(VENV)/installed.txt
 
 check: $(VENV)/.installed-dev   ## static: format, lint, types, imports
 	$(BIN)/ruff format --check .

@@ -24,15 +24,15 @@ def check_tag_out(out: Path, *, overwrite: bool) -> None:
     """Refuse, before anything expensive, a file that could not be written or not be read again.
 
     Raises:
-        SettingsError: Its name does not end in .csv, or it or its scores are there already.
+        SettingsError: Its name does not end in .csv, or it is there already. Scores without it are what a run left that
+            was interrupted between the two.
     """
     if out.suffix.lower() != ".csv":
         name = out / "labels.csv" if out.is_dir() else out.with_suffix(".csv")
         msg = f"--out {out}: proposed labels are a CSV file; call it {name}"
         raise SettingsError(msg)
-    there = [path for path in (out, scores_path(out)) if path.exists()]
-    if there and not overwrite:
-        msg = f"{there[0]} is there already, perhaps corrected by hand; give --overwrite, or choose another --out"
+    if out.exists() and not overwrite:
+        msg = f"{out} is there already, perhaps corrected by hand; give --overwrite, or choose another --out"
         raise SettingsError(msg)
 
 

@@ -32,10 +32,14 @@ def test_a_file_that_is_no_csv_is_refused_with_a_better_name(tmp_path, name, bet
     assert str(error.value).endswith(str(tmp_path / better))
 
 
-@pytest.mark.parametrize("there", ["labels.csv", "labels.scores.csv"])
-def test_what_is_there_is_kept_unless_told_otherwise(tmp_path, there):
-    (tmp_path / there).write_text("corrected by hand")
-    with pytest.raises(SettingsError, match=f"{there} is there already, perhaps corrected by hand; give --overwrite"):
+def test_scores_without_labels_are_what_an_interrupted_run_left(tmp_path):
+    (tmp_path / "labels.scores.csv").write_text("image,proposed\n")
+    assert check_tag_out(tmp_path / "labels.csv", overwrite=False) is None
+
+
+def test_what_is_there_is_kept_unless_told_otherwise(tmp_path):
+    (tmp_path / "labels.csv").write_text("corrected by hand")
+    with pytest.raises(SettingsError, match=r"labels\.csv is there already, perhaps corrected by hand; give --overwrite"):
         check_tag_out(tmp_path / "labels.csv", overwrite=False)
     assert check_tag_out(tmp_path / "labels.csv", overwrite=True) is None
     assert check_tag_out(tmp_path / "other.CSV", overwrite=False) is None
