@@ -175,3 +175,10 @@ def test_an_image_without_maps_is_background_below_every_score():
 def test_ground_truth_that_is_no_mask_is_named(target):
     with pytest.raises(DataError, match=r"^the ground truth is \(1, 2.*: expected \(height, width\) uint8"):
         BackgroundCurve(3).update(target, np.zeros((1, 1, 2), np.float32), np.array([1]))
+
+
+@pytest.mark.parametrize("thresholds", [[0, 1], np.array([0, 1], np.float32), (0.0, 1.0)])
+def test_what_a_curve_holds_is_of_the_promised_kind(thresholds):
+    curve = BackgroundCurve(3, thresholds)
+    assert (curve.thresholds.tolist(), curve.thresholds.dtype) == ([0.0, 1.0], np.float64)
+    assert (curve.counts.shape, curve.counts.dtype) == ((3, 3, 3), np.int64)
