@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-browser test-ray test-faults test-oldest fuzz audit check fix bench ablation sweeps clean
+.PHONY: demo test test-browser test-ray test-faults test-oldest fuzz coverage mutants audit check fix bench ablation sweeps clean
 .DEFAULT_GOAL = demo
 
 $(VENV)/.installed: pyproject.toml
@@ -48,6 +48,16 @@ SECONDS ?= 60
 fuzz: $(VENV)/.installed-dev    ## every parser fuzzed, guided by coverage, SECONDS each: about half an hour
 	$(BIN)/python -m pip install --quiet -e ".[fuzz]"
 	$(BIN)/python tests/fuzz/fuzz_parsers.py --all $(SECONDS)
+
+coverage: $(VENV)/.installed-dev    ## lines and branches of functional/ and artifacts/ that the tests reach
+	$(BIN)/coverage run -m pytest tests/functional tests/artifacts semples_cli/functional
+	$(BIN)/coverage report -m --skip-covered --include="semples_cli/functional/*" --fail-under=95
+	$(BIN)/coverage report -m --skip-covered --include="semples_cli/artifacts/*" --fail-under=95
+
+MUTATED = losses masks metrics cam
+mutants: $(VENV)/.installed-dev    ## defects planted in the formulas, which the tests must find (about ten minutes)
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children 1 $(foreach name,$(MUTATED),"semples_cli.functional.$(name)*")
+	$(BIN)/mutmut results
 
 audit: $(VENV)/.installed-dev   ## known holes of what is installed; needs a network
 	$(BIN)/python -m pip install --quiet pip-audit
