@@ -3,7 +3,6 @@
 import json
 import re
 
-import click
 import numpy as np
 import pytest
 import typer
@@ -16,7 +15,7 @@ from semples_cli.cli.app import app
 def commands(group, path=()):
     """(words, command) of every command, those of groups too."""
     for name, command in group.commands.items():
-        if isinstance(command, click.Group) or hasattr(command, "commands"):
+        if hasattr(command, "commands"):
             yield from commands(command, (*path, name))
         else:
             yield " ".join((*path, name)), command
