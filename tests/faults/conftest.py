@@ -83,3 +83,11 @@ def begin(place, base, more, world, weights):
         return out, command.line(world=world, base=base, weights=weights, more=more, out=out)
 
     return fresh
+
+
+@pytest.fixture
+def many(tmp_path, semples):
+    """600 images, so that a run has not ended before it is interrupted."""
+    ended = semples.run("demo-data", "--num-images", 600, "--size", 32, "--out", tmp_path / "many")
+    assert ended.code == 0
+    return tmp_path / "many"

@@ -3,6 +3,7 @@
 A full disk is injected into the files that a command opens; by `make test-faults` it is also a real one, of tmpfs.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -67,6 +68,22 @@ def test_a_lost_permission_stops_the_run(semples, begin):
     (out / "overlays").chmod(0o755)
     assert semples.run(*line, obedient=True).code == 0
     check_whole(out, expected)
+
+
+def test_a_permission_that_is_lost_in_the_midst(semples, many, weights, place):
+    out = place()
+    line = ("cams", "--data", many, "--weights", weights, "--device", "cpu", "--precision", "fp32", "--out", out)
+    running = semples.start(*line, obedient=True)
+    wait_for(lambda: len(list(out.glob("*.png"))) > 40)
+    out.chmod(0o555)
+    ended = running.end()
+    out.chmod(0o755)
+    check_refusal(ended, out, str(out), "Permission denied", "give the permission")
+    again = semples.run(*line, "--json", obedient=True)
+    assert again.code == 0
+    result = json.loads(again.stdout)
+    assert result["written"] + result["resumed"] == len(list(out.glob("*.png"))) == 600
+    assert result["resumed"] > 30
 
 
 def test_a_folder_that_may_not_be_written_is_refused_at_once(semples, begin):

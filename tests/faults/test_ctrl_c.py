@@ -23,14 +23,6 @@ def lines_of(out):
     return path.read_bytes().splitlines() if path.exists() else []
 
 
-@pytest.fixture
-def many(tmp_path, semples):
-    """600 images, so that a run has not ended before it is interrupted."""
-    ended = semples.run("demo-data", "--num-images", 600, "--size", 32, "--out", tmp_path / "many")
-    assert ended.code == 0
-    return tmp_path / "many"
-
-
 def check_stopped(ended, out):
     """Exit code, summary, and a manifest that is true."""
     assert ended.code == 130
