@@ -42,7 +42,7 @@ class Manifest:
         only: Ids of the items that this process may ask for: entries of others are not kept. None: all.
 
     Attributes:
-        entries: The last entry of each item, by id, by whatever shard.
+        entries: The last entry of each item that is known from before, by id, by whatever shard.
 
     Raises:
         ArtifactError: Another run, or the same shard, is writing here, or a line other than a torn last one is damaged.
@@ -139,7 +139,8 @@ class Manifest:
         if not complete:
             msg = f"{self._handle.name}: cannot write, the disk may be full; make room and run the command again"
             raise UnwritableError(msg)
-        self.entries[entry.id] = entry
+        if entry.id in self.entries:  # of what is new nobody asks again, and a million would fill the memory
+            self.entries[entry.id] = entry
 
 
 def _open(path: Path) -> FileIO:

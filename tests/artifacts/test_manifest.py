@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,11 +117,26 @@ def test_done_means_ok_same_key_and_output_there(run):
     with Manifest(run) as manifest:
         assert not manifest.is_done("a/1", "key")
         manifest.append(ENTRY)
+    with Manifest(run) as manifest:
         assert manifest.is_done("a/1", "key")
         assert not manifest.is_done("a/1", "another key")
         assert not manifest.is_done("a/2", "key")
+        output.write_bytes(b"")  # as the end of the machine may leave it
+        assert not manifest.is_done("a/1", "key")
         output.unlink()
         assert not manifest.is_done("a/1", "key")
+
+
+def test_what_a_run_does_anew_is_not_held(run):
+    """A million entries would take a gigabyte, and nobody asks for them again."""
+    with Manifest(run) as manifest:
+        for number in range(100):
+            manifest.append(replace(ENTRY, id=str(number)))
+        assert manifest.entries == {}
+    with Manifest(run) as manifest:
+        assert len(manifest.entries) == 100
+        manifest.append(replace(ENTRY, id="7", status="failed"))
+        assert manifest.entries["7"].status == "failed"
 
 
 @pytest.mark.parametrize("changes", [{"status": "failed"}, {"status": "skipped"}, {"output": ""}])
@@ -148,6 +164,7 @@ def test_an_unchanged_file_is_not_read_again(run, tmp_path):
     with Manifest(run) as manifest:
         before = manifest.identify("1", [path])
         manifest.append(ManifestEntry("1", "ok", files=before))
+    with Manifest(run) as manifest:
         path.write_bytes(b"PIXELS")  # same size, and the mtime is set back: only reading it would tell
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
         assert manifest.identify("1", [path]) == before
@@ -160,6 +177,7 @@ def test_touched_and_moved_files_keep_their_key_changed_ones_do_not(run, tmp_pat
     with Manifest(run) as manifest:
         before = manifest.identify("1", [path])
         manifest.append(ManifestEntry("1", "ok", files=before))
+    with Manifest(run) as manifest:
         os.utime(path, ns=(1, 1))
         touched = manifest.identify("1", [path])
         assert touched != before
@@ -251,6 +269,7 @@ def test_an_output_about_to_be_replaced_is_taken_back(run):
     with Manifest(run) as manifest:
         (run.root / "a.png").write_bytes(b"old")
         manifest.append(ManifestEntry("a", "ok", key="old", output="a.png"))
+    with Manifest(run) as manifest:
         manifest.forget("a", "old")
         manifest.forget("unknown", "new")
         assert manifest.is_done("a", "old")
