@@ -162,7 +162,7 @@ class TestDamage:
         data[16:24] = struct.pack(">II", 100_000, 100_000)
         data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
         (tmp_path / "x.png").write_bytes(data)
-        with pytest.raises(ArtifactError, match="100000 × 100000 pixels, more than the 178956970 .*fetch it again"):
+        with pytest.raises(ArtifactError, match=r"100000 × 100000 pixels, more than the 178956970 .*fetch it again"):
             read_mask(tmp_path / "x.png")
 
 

@@ -39,7 +39,9 @@ def test_scores_without_labels_are_what_an_interrupted_run_left(tmp_path):
 
 def test_what_is_there_is_kept_unless_told_otherwise(tmp_path):
     (tmp_path / "labels.csv").write_text("corrected by hand")
-    with pytest.raises(SettingsError, match=r"labels\.csv is there already, perhaps corrected by hand; give --overwrite"):
+    with pytest.raises(
+        SettingsError, match=r"labels\.csv is there already, perhaps corrected by hand; give --overwrite"
+    ):
         check_tag_out(tmp_path / "labels.csv", overwrite=False)
     assert check_tag_out(tmp_path / "labels.csv", overwrite=True) is None
     assert check_tag_out(tmp_path / "other.CSV", overwrite=False) is None
